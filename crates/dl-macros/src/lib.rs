@@ -1,0 +1,1 @@
+//! The `model!` macro of `dl`: syntax, resolution, diagnostics and expansion.

@@ -1,0 +1,1 @@
+//! Training with dl: data sets, metrics, progress
