@@ -1,1 +1,5 @@
-//! Training with dl: data sets, metrics, progress
+//! Training with `dl`: data sets, batches.
+//!
+//! - [`data`]: sets of samples read in shuffled batches, and MNIST from its files.
+
+pub mod data;

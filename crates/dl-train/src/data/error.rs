@@ -1,0 +1,174 @@
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a data set could not be read or put together.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DataError {
+    /// None of the names under which a file is looked for exists.
+    Missing {
+        /// What the file holds, such as `training images`.
+        what: &'static str,
+        /// The paths tried, in order.
+        tried: Vec<PathBuf>,
+    },
+    /// The operating system could not read a file, or its compressed data is damaged.
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// A file is not of the kind that belongs there.
+    Magic {
+        /// The file.
+        path: PathBuf,
+        /// The number that files of this kind begin with.
+        expected: u32,
+        /// The number it begins with.
+        found: u32,
+    },
+    /// The images of a file are not of the expected size.
+    ImageSize {
+        /// The file.
+        path: PathBuf,
+        /// Expected rows and columns.
+        expected: (usize, usize),
+        /// Rows and columns according to its header.
+        found: (usize, usize),
+    },
+    /// A file ends before, or goes on after, the data that its header announces.
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that the header asks for, itself included.
+        expected: u64,
+        /// Bytes in the file after decompression; one more than `expected` stands for any surplus.
+        found: u64,
+    },
+    /// A label is not one of the classes.
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// The sample, counted from 0.
+        index: usize,
+        /// Its label.
+        label: u8,
+        /// How many classes there are.
+        classes: u8,
+    },
+    /// Parts that belong together differ in their number of samples.
+    Samples {
+        /// Each part's name and number of samples.
+        parts: Vec<(String, usize)>,
+    },
+}
+
+impl fmt::Display for DataError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Missing { what, tried } => {
+                write!(f, "no {what} found; looked for")?;
+                for (i, path) in tried.iter().enumerate() {
+                    write!(
+                        f,
+                        "{} `{}`",
+                        if i == 0 { "" } else { " and" },
+                        path.display()
+                    )?;
+                }
+                write!(
+                    f,
+                    "; check the directory, relative paths start where the program is run"
+                )
+            }
+            Self::Read { path, source } if source.kind() == io::ErrorKind::UnexpectedEof => {
+                let path = path.display();
+                write!(
+                    f,
+                    "`{path}` is truncated: its compressed data ends early; copy or download it again"
+                )
+            }
+            Self::Read { path, source } => write!(f, "cannot read `{}`: {source}", path.display()),
+            Self::Magic {
+                path,
+                expected,
+                found,
+            } => {
+                write!(f, "`{}` begins with {found:#010x}, but ", path.display())?;
+                let kind = |magic| match magic {
+                    super::idx::IMAGES => "an IDX file of images (bytes, 3 axes)",
+                    super::idx::LABELS => "an IDX file of labels (bytes, 1 axis)",
+                    _ => "something else",
+                };
+                write!(f, "{} begins with {expected:#010x}; ", kind(*expected))?;
+                write!(f, "the file is {}", kind(*found))
+            }
+            Self::ImageSize {
+                path,
+                expected,
+                found,
+            } => {
+                let ((h, w), (fh, fw)) = (expected, found);
+                write!(
+                    f,
+                    "`{}` holds images of {fh}x{fw} pixels, expected {h}x{w}",
+                    path.display()
+                )
+            }
+            Self::Length {
+                path,
+                expected,
+                found,
+            } if found < expected => {
+                write!(
+                    f,
+                    "`{}` is truncated: its header asks for {expected} bytes, ",
+                    path.display()
+                )?;
+                write!(f, "but it ends after {found}; copy or download it again")
+            }
+            Self::Length { path, expected, .. } => {
+                write!(
+                    f,
+                    "`{}` goes on after the {expected} bytes that its header asks for; ",
+                    path.display()
+                )?;
+                write!(f, "copy or download it again")
+            }
+            Self::Label {
+                path,
+                index,
+                label,
+                classes,
+            } => {
+                write!(
+                    f,
+                    "label {label} of sample {index} in `{}` is out of range: ",
+                    path.display()
+                )?;
+                write!(f, "the {classes} classes are 0 to {}", classes - 1)
+            }
+            Self::Samples { parts } => {
+                write!(
+                    f,
+                    "parts of one data set differ in their number of samples:"
+                )?;
+                for (i, (name, samples)) in parts.iter().enumerate() {
+                    write!(f, "{} {name} has {samples}", if i == 0 { "" } else { "," })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for DataError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
