@@ -1,5 +1,21 @@
-//! Training with `dl`: data sets, batches.
+//! Training with `dl`: data sets, metrics, progress.
 //!
 //! - [`data`]: sets of samples read in shuffled batches, and MNIST from its files.
+//! - [`metrics`]: how good predictions are, by the definitions of scikit-learn.
+//! - [`progress`]: a progress bar with the running loss.
+//!
+//! Everything works on plain [`ndarray`] arrays, so none of it needs a model:
+//!
+//! ```
+//! use dl_train::data::{Dataset, Order::Shuffle};
+//! use dl_train::metrics::accuracy;
+//! use ndarray::array;
+//!
+//! let scores = array![[2.0_f32, 1.0], [0.5, 3.0], [4.0, 0.0]];
+//! assert_eq!(accuracy(&scores, &array![0, 1, 1]), 2.0 / 3.0);
+//! assert_eq!(scores.batches(2, Shuffle(0)).map(|x| x.nrows()).collect::<Vec<_>>(), [2, 1]);
+//! ```
 
 pub mod data;
+pub mod metrics;
+pub mod progress;

@@ -15,38 +15,24 @@ fn the_bundled_digits_are_complete_and_scaled() {
     for (part, samples) in [(&digits.train, 8000), (&digits.test, 2000)] {
         assert_eq!(part.images.dim(), (samples, 1, 28, 28));
         assert_eq!(part.samples(), samples);
-        let (low, high) = part
-            .images
-            .iter()
-            .fold((1.0_f32, 0.0_f32), |(low, high), &p| {
-                (low.min(p), high.max(p))
-            });
+        let (low, high) = part.images.iter().fold((1.0_f32, 0.0_f32), |(low, high), &p| (low.min(p), high.max(p)));
         assert_eq!((low, high), (0.0, 1.0));
         assert!((0..10).all(|class| part.labels.iter().any(|&label| label == class)));
     }
     let (x, label) = digits.train.batches(64, Shuffle(0)).next().unwrap();
     assert_eq!((x.dim(), label.len()), ((64, 1, 28, 28), 64));
     assert_eq!(digits.train.batches(64, Shuffle(0)).len(), 125);
-    assert_eq!(
-        digits.test.batches(64, Shuffle(0)).last().unwrap().1.len(),
-        2000 % 64
-    );
+    assert_eq!(digits.test.batches(64, Shuffle(0)).last().unwrap().1.len(), 2000 % 64);
 }
 
 #[test]
 fn plain_and_zipped_files_are_read_whatever_their_names() {
     let dir = Dir::new("plain");
     fs::rename(dir.path(TRAIN_IMAGES), dir.path("train-images-idx3-ubyte")).unwrap();
-    dir.write(
-        "train-labels-idx1-ubyte.gz",
-        &unzipped(&dir.read("train-labels-idx1-ubyte.gz")),
-    );
+    dir.write("train-labels-idx1-ubyte.gz", &unzipped(&dir.read("train-labels-idx1-ubyte.gz")));
     let digits = Mnist::load(&dir.0).unwrap();
     assert_eq!(digits.train.labels, ndarray::array![7, 1]);
-    assert_eq!(
-        digits.train.images[[1, 0, 27, 27]],
-        (783 % 256) as f32 / 255.0
-    );
+    assert_eq!(digits.train.images[[1, 0, 27, 27]], (783 % 256) as f32 / 255.0);
 }
 
 #[test]
@@ -54,14 +40,8 @@ fn a_missing_file_is_named_with_the_places_looked_at() {
     let dir = Dir::new("missing");
     fs::remove_file(dir.path("t10k-labels-idx1-ubyte.gz")).unwrap();
     let message = failure(&dir);
-    assert!(
-        message.starts_with("no test labels found; looked for `"),
-        "{message}"
-    );
-    assert!(
-        message.contains("t10k-labels-idx1-ubyte.gz` and `"),
-        "{message}"
-    );
+    assert!(message.starts_with("no test labels found; looked for `"), "{message}");
+    assert!(message.contains("t10k-labels-idx1-ubyte.gz` and `"), "{message}");
     assert!(message.contains("t10k-labels-idx1-ubyte`;"), "{message}");
 }
 
@@ -71,10 +51,7 @@ fn a_truncated_archive_is_reported_at_every_length() {
     let whole = dir.read(TRAIN_IMAGES);
     for length in 0..whole.len() {
         dir.write(TRAIN_IMAGES, &whole[..length]);
-        assert!(
-            failure(&dir).contains("train-images-idx3-ubyte.gz` is truncated: "),
-            "{length} bytes"
-        );
+        assert!(failure(&dir).contains("train-images-idx3-ubyte.gz` is truncated: "), "{length} bytes");
     }
 }
 
@@ -84,16 +61,10 @@ fn a_truncated_plain_file_is_reported_with_both_lengths() {
     let whole = unzipped(&dir.read(TRAIN_IMAGES));
     dir.write(TRAIN_IMAGES, &whole[..1000]);
     let message = failure(&dir);
-    assert!(
-        message.contains("its header asks for 1584 bytes, but it ends after 1000"),
-        "{message}"
-    );
+    assert!(message.contains("its header asks for 1584 bytes, but it ends after 1000"), "{message}");
     dir.write(TRAIN_IMAGES, &whole[..10]);
     let message = failure(&dir);
-    assert!(
-        message.contains("its header asks for 16 bytes, but it ends after 10"),
-        "{message}"
-    );
+    assert!(message.contains("its header asks for 16 bytes, but it ends after 10"), "{message}");
 }
 
 #[test]
@@ -108,10 +79,7 @@ fn surplus_bytes_are_reported() {
 #[test]
 fn a_header_that_announces_far_too_much_is_only_a_truncated_file() {
     let dir = Dir::new("huge");
-    dir.write(
-        "train-labels-idx1-ubyte.gz",
-        &[0, 0, 8, 1, 0xff, 0xff, 0xff, 0xff, 1, 2, 3],
-    );
+    dir.write("train-labels-idx1-ubyte.gz", &[0, 0, 8, 1, 0xff, 0xff, 0xff, 0xff, 1, 2, 3]);
     assert!(failure(&dir).contains("asks for 4294967303 bytes, but it ends after 11"));
 }
 
@@ -123,10 +91,7 @@ fn a_damaged_archive_is_reported() {
     bytes[checksum] ^= 1;
     dir.write(TRAIN_IMAGES, &bytes);
     let message = failure(&dir);
-    assert!(
-        message.starts_with("cannot read `") && message.contains("gzip"),
-        "{message}"
-    );
+    assert!(message.starts_with("cannot read `") && message.contains("gzip"), "{message}");
 }
 
 #[test]
@@ -135,14 +100,8 @@ fn files_of_another_kind_are_told_apart() {
     let labels = dir.read("train-labels-idx1-ubyte.gz");
     dir.write(TRAIN_IMAGES, &labels);
     let message = failure(&dir);
-    assert!(
-        message.contains("begins with 0x00000801, but an IDX file of images"),
-        "{message}"
-    );
-    assert!(
-        message.ends_with("the file is an IDX file of labels (bytes, 1 axis)"),
-        "{message}"
-    );
+    assert!(message.contains("begins with 0x00000801, but an IDX file of images"), "{message}");
+    assert!(message.ends_with("the file is an IDX file of labels (bytes, 1 axis)"), "{message}");
     dir.write(TRAIN_IMAGES, b"<html>404</html>");
     assert!(failure(&dir).ends_with("the file is something else"));
 }
@@ -159,29 +118,11 @@ fn counts_must_agree_and_labels_must_be_digits() {
     let dir = Dir::new("counts");
     dir.write("train-labels-idx1-ubyte.gz", &idx(&[3], vec![1, 2, 3]));
     let message = failure(&dir);
-    assert!(
-        message.contains("ubyte.gz` has 2,") && message.ends_with("ubyte.gz` has 3"),
-        "{message}"
-    );
+    assert!(message.contains("ubyte.gz` has 2,") && message.ends_with("ubyte.gz` has 3"), "{message}");
     dir.write("train-labels-idx1-ubyte.gz", &idx(&[2], vec![9, 10]));
     let error = Mnist::load(&dir.0).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DataError::Label {
-                index: 1,
-                label: 10,
-                classes: 10,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(
-        error
-            .to_string()
-            .ends_with("is out of range: the 10 classes are 0 to 9")
-    );
+    assert!(matches!(error, DataError::Label { index: 1, label: 10, classes: 10, .. }), "{error}");
+    assert!(error.to_string().ends_with("is out of range: the 10 classes are 0 to 9"));
 }
 
 const TRAIN_IMAGES: &str = "train-images-idx3-ubyte.gz";
@@ -191,20 +132,12 @@ struct Dir(PathBuf);
 
 impl Dir {
     fn new(name: &str) -> Self {
-        let dir = Self(
-            std::env::temp_dir().join(format!("dl-train-mnist-{name}-{}", std::process::id())),
-        );
+        let dir = Self(std::env::temp_dir().join(format!("dl-train-mnist-{name}-{}", std::process::id())));
         fs::create_dir_all(&dir.0).unwrap();
         for prefix in ["train", "t10k"] {
             let pixels = (0..2 * 784).map(|i| (i % 784 % 256) as u8).collect();
-            dir.write(
-                &format!("{prefix}-images-idx3-ubyte.gz"),
-                &idx(&[2, 28, 28], pixels),
-            );
-            dir.write(
-                &format!("{prefix}-labels-idx1-ubyte.gz"),
-                &idx(&[2], vec![7, 1]),
-            );
+            dir.write(&format!("{prefix}-images-idx3-ubyte.gz"), &idx(&[2, 28, 28], pixels));
+            dir.write(&format!("{prefix}-labels-idx1-ubyte.gz"), &idx(&[2], vec![7, 1]));
         }
         dir
     }
@@ -229,9 +162,7 @@ impl Drop for Dir {
 }
 
 fn failure(dir: &Dir) -> String {
-    Mnist::load(AsRef::<Path>::as_ref(&dir.0))
-        .unwrap_err()
-        .to_string()
+    Mnist::load(AsRef::<Path>::as_ref(&dir.0)).unwrap_err().to_string()
 }
 
 fn idx(shape: &[u32], elements: Vec<u8>) -> Vec<u8> {

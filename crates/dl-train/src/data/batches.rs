@@ -33,12 +33,7 @@ pub trait Dataset {
     fn batches(&self, size: usize, order: Order) -> Batches<'_, Self> {
         let samples = self.samples();
         let size = if size == 0 { samples } else { size };
-        Batches {
-            set: self,
-            indices: order.indices(samples),
-            size: size.max(1),
-            next: 0,
-        }
+        Batches { set: self, indices: order.indices(samples), size: size.max(1), next: 0 }
     }
 }
 
@@ -88,10 +83,7 @@ impl<D: Dataset + ?Sized> Iterator for Batches<'_, D> {
     type Item = D::Batch;
 
     fn next(&mut self) -> Option<D::Batch> {
-        let batch = self
-            .indices
-            .get(self.next..)
-            .filter(|rest| !rest.is_empty())?;
+        let batch = self.indices.get(self.next..).filter(|rest| !rest.is_empty())?;
         let batch = &batch[..batch.len().min(self.size)];
         self.next += batch.len();
         Some(self.set.gather(batch))
@@ -170,11 +162,7 @@ pub fn zip<T: Zippable>(parts: T) -> Result<Zip<T>, DataError> {
     if samples.windows(2).all(|pair| pair[0] == pair[1]) {
         return Ok(Zip { parts });
     }
-    let parts = samples
-        .into_iter()
-        .enumerate()
-        .map(|(i, samples)| (format!("part {i}"), samples))
-        .collect();
+    let parts = samples.into_iter().enumerate().map(|(i, samples)| (format!("part {i}"), samples)).collect();
     Err(DataError::Samples { parts })
 }
 
@@ -241,14 +229,7 @@ mod tests {
         // The first values of the reference implementation started at 1234567.
         let mut state = 1_234_567;
         let first: Vec<u64> = (0..3).map(|_| split_mix(&mut state)).collect();
-        assert_eq!(
-            first,
-            [
-                6457827717110365317,
-                3203168211198807973,
-                9817491932198370423
-            ]
-        );
+        assert_eq!(first, [6457827717110365317, 3203168211198807973, 9817491932198370423]);
     }
 
     #[test]
@@ -276,13 +257,7 @@ mod tests {
     #[test]
     fn batches_cover_the_set_and_know_their_number() {
         let set = Array1::from_iter(0..10);
-        for (size, sizes) in [
-            (3, vec![3, 3, 3, 1]),
-            (5, vec![5, 5]),
-            (10, vec![10]),
-            (99, vec![10]),
-            (0, vec![10]),
-        ] {
+        for (size, sizes) in [(3, vec![3, 3, 3, 1]), (5, vec![5, 5]), (10, vec![10]), (99, vec![10]), (0, vec![10])] {
             let mut batches = set.batches(size, Shuffle(1));
             let mut seen = Vec::new();
             for (i, expected) in sizes.iter().enumerate() {
@@ -326,11 +301,6 @@ mod tests {
     fn parts_must_have_the_same_number_of_samples() {
         let (x, y) = (array![1, 2, 3], array![1, 2]);
         assert!(zip((&x, &x, &x, &x)).is_ok());
-        assert!(
-            zip((&x, &x, &y))
-                .unwrap_err()
-                .to_string()
-                .ends_with("part 0 has 3, part 1 has 3, part 2 has 2")
-        );
+        assert!(zip((&x, &x, &y)).unwrap_err().to_string().ends_with("part 0 has 3, part 1 has 3, part 2 has 2"));
     }
 }

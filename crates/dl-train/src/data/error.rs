@@ -71,31 +71,16 @@ impl fmt::Display for DataError {
             Self::Missing { what, tried } => {
                 write!(f, "no {what} found; looked for")?;
                 for (i, path) in tried.iter().enumerate() {
-                    write!(
-                        f,
-                        "{} `{}`",
-                        if i == 0 { "" } else { " and" },
-                        path.display()
-                    )?;
+                    write!(f, "{} `{}`", if i == 0 { "" } else { " and" }, path.display())?;
                 }
-                write!(
-                    f,
-                    "; check the directory, relative paths start where the program is run"
-                )
+                write!(f, "; check the directory, relative paths start where the program is run")
             }
             Self::Read { path, source } if source.kind() == io::ErrorKind::UnexpectedEof => {
                 let path = path.display();
-                write!(
-                    f,
-                    "`{path}` is truncated: its compressed data ends early; copy or download it again"
-                )
+                write!(f, "`{path}` is truncated: its compressed data ends early; copy or download it again")
             }
             Self::Read { path, source } => write!(f, "cannot read `{}`: {source}", path.display()),
-            Self::Magic {
-                path,
-                expected,
-                found,
-            } => {
+            Self::Magic { path, expected, found } => {
                 write!(f, "`{}` begins with {found:#010x}, but ", path.display())?;
                 let kind = |magic| match magic {
                     super::idx::IMAGES => "an IDX file of images (bytes, 3 axes)",
@@ -105,56 +90,24 @@ impl fmt::Display for DataError {
                 write!(f, "{} begins with {expected:#010x}; ", kind(*expected))?;
                 write!(f, "the file is {}", kind(*found))
             }
-            Self::ImageSize {
-                path,
-                expected,
-                found,
-            } => {
+            Self::ImageSize { path, expected, found } => {
                 let ((h, w), (fh, fw)) = (expected, found);
-                write!(
-                    f,
-                    "`{}` holds images of {fh}x{fw} pixels, expected {h}x{w}",
-                    path.display()
-                )
+                write!(f, "`{}` holds images of {fh}x{fw} pixels, expected {h}x{w}", path.display())
             }
-            Self::Length {
-                path,
-                expected,
-                found,
-            } if found < expected => {
-                write!(
-                    f,
-                    "`{}` is truncated: its header asks for {expected} bytes, ",
-                    path.display()
-                )?;
+            Self::Length { path, expected, found } if found < expected => {
+                write!(f, "`{}` is truncated: its header asks for {expected} bytes, ", path.display())?;
                 write!(f, "but it ends after {found}; copy or download it again")
             }
             Self::Length { path, expected, .. } => {
-                write!(
-                    f,
-                    "`{}` goes on after the {expected} bytes that its header asks for; ",
-                    path.display()
-                )?;
+                write!(f, "`{}` goes on after the {expected} bytes that its header asks for; ", path.display())?;
                 write!(f, "copy or download it again")
             }
-            Self::Label {
-                path,
-                index,
-                label,
-                classes,
-            } => {
-                write!(
-                    f,
-                    "label {label} of sample {index} in `{}` is out of range: ",
-                    path.display()
-                )?;
+            Self::Label { path, index, label, classes } => {
+                write!(f, "label {label} of sample {index} in `{}` is out of range: ", path.display())?;
                 write!(f, "the {classes} classes are 0 to {}", classes - 1)
             }
             Self::Samples { parts } => {
-                write!(
-                    f,
-                    "parts of one data set differ in their number of samples:"
-                )?;
+                write!(f, "parts of one data set differ in their number of samples:")?;
                 for (i, (name, samples)) in parts.iter().enumerate() {
                     write!(f, "{} {name} has {samples}", if i == 0 { "" } else { "," })?;
                 }

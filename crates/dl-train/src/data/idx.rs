@@ -34,10 +34,7 @@ pub(super) fn read<const AXES: usize>(
             Ok(file) => return decode(path, file, check),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => {
-                return Err(DataError::Read {
-                    path: path.clone(),
-                    source,
-                });
+                return Err(DataError::Read { path: path.clone(), source });
             }
         }
     }
@@ -49,52 +46,25 @@ fn decode<const AXES: usize>(
     file: File,
     check: impl Fn(&Path, [usize; AXES]) -> Result<(), DataError>,
 ) -> Result<Idx<AXES>, DataError> {
-    let failed = |source| DataError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| DataError::Read { path: path.to_owned(), source };
     let mut file = BufReader::new(file);
-    let zipped = io::BufRead::fill_buf(&mut file)
-        .map_err(failed)?
-        .starts_with(&[0x1f, 0x8b]);
-    let mut input: Box<dyn Read> = if zipped {
-        Box::new(GzDecoder::new(file))
-    } else {
-        Box::new(file)
-    };
+    let zipped = io::BufRead::fill_buf(&mut file).map_err(failed)?.starts_with(&[0x1f, 0x8b]);
+    let mut input: Box<dyn Read> = if zipped { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
 
     // `take` bounds what a damaged header or an endless archive can make us read.
     let mut take = |limit: u64| {
         let mut bytes = Vec::new();
-        input
-            .by_ref()
-            .take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(failed)
-            .map(|_| bytes)
+        input.by_ref().take(limit).read_to_end(&mut bytes).map_err(failed).map(|_| bytes)
     };
-    let length = |expected, found: usize| DataError::Length {
-        path: path.to_owned(),
-        expected,
-        found: found as u64,
-    };
+    let length = |expected, found: usize| DataError::Length { path: path.to_owned(), expected, found: found as u64 };
 
     let header_bytes = 4 + 4 * AXES;
     let header = take(header_bytes as u64)?;
-    let words: Vec<u32> = header
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&word| u32::from_be_bytes(word))
-        .collect();
+    let words: Vec<u32> = header.as_chunks().0.iter().map(|&word| u32::from_be_bytes(word)).collect();
     let expected = 0x0800 + AXES as u32;
     match words.first() {
         Some(&found) if found != expected => {
-            return Err(DataError::Magic {
-                path: path.to_owned(),
-                expected,
-                found,
-            });
+            return Err(DataError::Magic { path: path.to_owned(), expected, found });
         }
         Some(_) if words.len() == 1 + AXES => {}
         _ => return Err(length(header_bytes as u64, header.len())),
@@ -102,19 +72,10 @@ fn decode<const AXES: usize>(
     let shape: [usize; AXES] = std::array::from_fn(|axis| words[1 + axis] as usize);
     check(path, shape)?;
 
-    let elements = shape
-        .iter()
-        .fold(1_u64, |product, &axis| product.saturating_mul(axis as u64));
+    let elements = shape.iter().fold(1_u64, |product, &axis| product.saturating_mul(axis as u64));
     let bytes = take(elements.saturating_add(1))?;
     if bytes.len() as u64 != elements {
-        return Err(length(
-            elements.saturating_add(header_bytes as u64),
-            header_bytes + bytes.len(),
-        ));
+        return Err(length(elements.saturating_add(header_bytes as u64), header_bytes + bytes.len()));
     }
-    Ok(Idx {
-        path: path.to_owned(),
-        shape,
-        bytes,
-    })
+    Ok(Idx { path: path.to_owned(), shape, bytes })
 }

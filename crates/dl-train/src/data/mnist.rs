@@ -56,55 +56,28 @@ impl Mnist {
 
 impl Digits {
     fn load(directory: &Path, prefix: &str, what: [&'static str; 2]) -> Result<Self, DataError> {
-        let images = idx::read(
-            directory,
-            &format!("{prefix}-images-idx3-ubyte"),
-            what[0],
-            |path, [_, h, w]| {
-                let (expected, found) = ((SIDE, SIDE), (h, w));
-                if found == expected {
-                    return Ok(());
-                }
-                Err(DataError::ImageSize {
-                    path: path.to_owned(),
-                    expected,
-                    found,
-                })
-            },
-        )?;
-        let labels = idx::read::<1>(
-            directory,
-            &format!("{prefix}-labels-idx1-ubyte"),
-            what[1],
-            |_, _| Ok(()),
-        )?;
+        let images = idx::read(directory, &format!("{prefix}-images-idx3-ubyte"), what[0], |path, [_, h, w]| {
+            let (expected, found) = ((SIDE, SIDE), (h, w));
+            if found == expected {
+                return Ok(());
+            }
+            Err(DataError::ImageSize { path: path.to_owned(), expected, found })
+        })?;
+        let labels = idx::read::<1>(directory, &format!("{prefix}-labels-idx1-ubyte"), what[1], |_, _| Ok(()))?;
 
         let [samples, ..] = images.shape;
         if samples != labels.shape[0] {
             let part = |path: &Path, samples| (format!("`{}`", path.display()), samples);
-            let parts = vec![
-                part(&images.path, samples),
-                part(&labels.path, labels.shape[0]),
-            ];
+            let parts = vec![part(&images.path, samples), part(&labels.path, labels.shape[0])];
             return Err(DataError::Samples { parts });
         }
         if let Some(index) = labels.bytes.iter().position(|&label| label >= CLASSES) {
             let label = labels.bytes[index];
-            return Err(DataError::Label {
-                path: labels.path,
-                index,
-                label,
-                classes: CLASSES,
-            });
+            return Err(DataError::Label { path: labels.path, index, label, classes: CLASSES });
         }
-        let pixels = images
-            .bytes
-            .iter()
-            .map(|&pixel| f32::from(pixel) / 255.0)
-            .collect();
+        let pixels = images.bytes.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
         Ok(Self {
-            images: Array4::from_shape_vec((samples, 1, SIDE, SIDE), pixels)
-                .expect("as many pixels as were read"),
+            images: Array4::from_shape_vec((samples, 1, SIDE, SIDE), pixels).expect("as many pixels as were read"),
             labels: labels.bytes.iter().map(|&label| i64::from(label)).collect(),
         })
     }
