@@ -1,0 +1,454 @@
+//! What can go wrong at run time. Every message says what, where, what was expected, what was found and how to mend it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::checkpoint::LoadReport;
+
+/// The result of everything in the runtime that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A run-time error. Nothing that a program passes in panics: it comes back as one of these.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A function was called with the wrong number of arguments.
+    ArgumentCount {
+        /// The model's function.
+        function: String,
+        /// Arguments that it declares.
+        expected: usize,
+        /// Arguments given.
+        found: usize,
+    },
+    /// An argument's shape does not fit the declaration.
+    ShapeMismatch {
+        /// The model's function.
+        function: String,
+        /// The argument's name.
+        argument: String,
+        /// The declared type, such as `f32[N, 10]`.
+        expected: String,
+        /// The shape of the array that was passed.
+        found: Vec<usize>,
+        /// Which axis differs and why, in words; may be empty.
+        detail: String,
+    },
+    /// An argument's element type is not the declared one.
+    ElementType {
+        /// The model's function.
+        function: String,
+        /// The argument's name.
+        argument: String,
+        /// The declared type, such as `i64[N]`.
+        expected: String,
+        /// The element type that was passed.
+        found: &'static str,
+    },
+    /// Two axes that must be equal differ: both are the same symbolic dimension.
+    DimConflict {
+        /// The model's function.
+        function: String,
+        /// The dimension, such as `N`.
+        dim: String,
+        /// What bound it first, such as "axis 0 of `x`".
+        first: String,
+        /// The size it got there.
+        first_size: i64,
+        /// What contradicts it, such as "axis 0 of `label`".
+        second: String,
+        /// The size found there.
+        second_size: i64,
+    },
+    /// A symbolic dimension cannot be found from the arguments.
+    DimUnsolved {
+        /// The model's function.
+        function: String,
+        /// The dimension.
+        dim: String,
+    },
+    /// A dimension of the model (`dim HIDDEN;`) got no value, a bad value, or does not exist.
+    ModelDim {
+        /// The model.
+        model: String,
+        /// The dimension.
+        dim: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A fact that the model's shapes rely on does not hold for these sizes.
+    FactViolated {
+        /// Where: the model or the function.
+        place: String,
+        /// The fact, such as `DIM % HEADS == 0`.
+        fact: String,
+        /// The sizes at hand, such as `DIM = 30, HEADS = 4`.
+        sizes: String,
+    },
+    /// An argument has no elements.
+    EmptyBatch {
+        /// The model's function.
+        function: String,
+        /// The argument's name.
+        argument: String,
+        /// Its axis of size zero.
+        axis: usize,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// A label, a token or another index lies outside its range.
+    IndexOutOfRange {
+        /// The model's function.
+        function: String,
+        /// The operation that used the index.
+        op: String,
+        /// Where in the model, as `file:line`.
+        location: String,
+        /// The index.
+        index: i64,
+        /// The number of entries: indices run from 0 to `size - 1`.
+        size: i64,
+    },
+    /// The operating system refused something.
+    Io {
+        /// What was tried, such as "writing the checkpoint".
+        action: &'static str,
+        /// The file, empty when there is none.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// A file is not a whole, valid safetensors file.
+    CorruptCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file's tensors are not those of the model.
+    CheckpointMismatch {
+        /// The file.
+        path: PathBuf,
+        /// Everything that differs.
+        report: Box<LoadReport>,
+    },
+    /// There is no parameter of this name.
+    UnknownParameter {
+        /// The name asked for.
+        name: String,
+        /// The nearest name that exists.
+        suggestion: Option<String>,
+    },
+    /// An array does not fit the parameter it is meant for.
+    ParameterMismatch {
+        /// The parameter's name.
+        name: String,
+        /// Its type, such as `f32[32, 1, 3, 3]`.
+        expected: String,
+        /// The type given.
+        found: String,
+    },
+    /// An environment variable or an option has a value that means nothing.
+    BadSetting {
+        /// The variable or option, such as `DL_THREADS`.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be accepted.
+        expected: String,
+    },
+    /// A hyperparameter of an optimizer is out of its range.
+    BadHyperparameter {
+        /// The optimizer, such as `Adam`.
+        optimizer: &'static str,
+        /// The hyperparameter, such as `lr`.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// The accepted range.
+        expected: &'static str,
+    },
+    /// An optimizer's state belongs to another model.
+    OptimizerState {
+        /// The optimizer.
+        optimizer: &'static str,
+        /// The state tensor, such as `conv1.weight.m`.
+        name: String,
+        /// The type that this model needs.
+        expected: String,
+        /// The type that the optimizer holds.
+        found: String,
+    },
+    /// `train` or `grad` was asked of a function that is not marked `#[train]`.
+    NotTrainable {
+        /// The model's function.
+        function: String,
+    },
+    /// The arena of a program does not fit into memory.
+    OutOfMemory {
+        /// What it was for.
+        what: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// A fault of this library, never of the caller.
+    Internal {
+        /// What was being done, such as "compiling `loss`".
+        stage: String,
+        /// What went wrong.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// A fault of this library while doing `stage`.
+    pub(crate) fn internal(stage: impl Into<String>, problem: impl fmt::Display) -> Error {
+        Error::Internal {
+            stage: stage.into(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::ArgumentCount {
+                function,
+                expected,
+                found,
+            } => {
+                write!(
+                    f,
+                    "`{function}` takes {}, but {found} were given",
+                    count(*expected, "argument")
+                )
+            }
+            Error::ShapeMismatch {
+                function,
+                argument,
+                expected,
+                found,
+                detail,
+            } => {
+                write!(
+                    f,
+                    "`{function}`: argument `{argument}` is declared {expected}, but an array of shape {found:?} was passed"
+                )?;
+                if detail.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ": {detail}")
+                }
+            }
+            Error::ElementType {
+                function,
+                argument,
+                expected,
+                found,
+            } => write!(
+                f,
+                "`{function}`: argument `{argument}` is declared {expected}, but the array's elements are {found}; convert them with `.mapv(|v| v as _)`"
+            ),
+            Error::DimConflict {
+                function,
+                dim,
+                first,
+                first_size,
+                second,
+                second_size,
+            } => write!(
+                f,
+                "`{function}`: `{dim}` is {first_size} by {first}, but {second_size} by {second}; both must have the same size"
+            ),
+            Error::DimUnsolved { function, dim } => write!(
+                f,
+                "`{function}`: the size `{dim}` does not follow from the shapes of the arguments; give one argument an axis that is just `{dim}`"
+            ),
+            Error::ModelDim {
+                model,
+                dim,
+                problem,
+            } => write!(f, "`{model}::new`: dimension `{dim}` {problem}"),
+            Error::FactViolated { place, fact, sizes } => {
+                write!(
+                    f,
+                    "`{place}`: the model needs `{fact}`, which does not hold for {sizes}"
+                )
+            }
+            Error::EmptyBatch {
+                function,
+                argument,
+                axis,
+                found,
+            } => write!(
+                f,
+                "`{function}`: argument `{argument}` has shape {found:?}: axis {axis} is empty; pass at least one sample, or skip the call for an empty batch"
+            ),
+            Error::IndexOutOfRange {
+                function,
+                op,
+                location,
+                index,
+                size,
+            } => {
+                write!(
+                    f,
+                    "`{function}`: {op} at {location} was given index {index}, but it has {}",
+                    count(*size as usize, "entry")
+                )?;
+                if *size > 0 {
+                    write!(f, ", so indices run from 0 to {}", size - 1)?;
+                }
+                write!(
+                    f,
+                    "; check the labels or tokens that were passed; no parameter was changed"
+                )
+            }
+            Error::Io {
+                action,
+                path,
+                source,
+            } => {
+                write!(f, "{action}")?;
+                if !path.as_os_str().is_empty() {
+                    write!(f, " `{}`", path.display())?;
+                }
+                write!(f, " failed: {source}")
+            }
+            Error::CorruptCheckpoint { path, problem } => write!(
+                f,
+                "`{}` is not a whole safetensors file: {problem}; it may have been cut short while it was copied, or be of another format; the model is unchanged",
+                path.display()
+            ),
+            Error::CheckpointMismatch { path, report } => {
+                write!(
+                    f,
+                    "`{}` does not fit the model, which is unchanged; `load_partial` takes what fits\n{report}",
+                    path.display()
+                )
+            }
+            Error::UnknownParameter { name, suggestion } => {
+                write!(f, "the model has no parameter `{name}`")?;
+                match suggestion {
+                    Some(near) => write!(f, "; did you mean `{near}`?"),
+                    None => write!(f, "; `parameters()` lists them"),
+                }
+            }
+            Error::ParameterMismatch {
+                name,
+                expected,
+                found,
+            } => {
+                write!(
+                    f,
+                    "parameter `{name}` is {expected}, but the array given is {found}"
+                )
+            }
+            Error::BadSetting {
+                setting,
+                value,
+                expected,
+            } => write!(f, "{setting}=`{value}` is not understood; {expected}"),
+            Error::BadHyperparameter {
+                optimizer,
+                name,
+                value,
+                expected,
+            } => {
+                write!(
+                    f,
+                    "{optimizer}: `{name}` is {value}, but must be {expected}; no parameter was changed"
+                )
+            }
+            Error::OptimizerState {
+                optimizer,
+                name,
+                expected,
+                found,
+            } => write!(
+                f,
+                "{optimizer} holds `{name}` as {found}, but this model needs {expected}: it was used with another model; create one optimizer for each model"
+            ),
+            Error::NotTrainable { function } => {
+                write!(
+                    f,
+                    "`{function}` has no gradient program; mark it `#[train]` in the model"
+                )
+            }
+            Error::OutOfMemory { what, bytes } => {
+                write!(
+                    f,
+                    "{what} needs {:.1} MiB, which the system does not grant; use a smaller batch",
+                    *bytes as f64 / 1048576.0
+                )
+            }
+            Error::Internal { stage, problem } => {
+                write!(
+                    f,
+                    "internal error while {stage}: {problem}; this is a fault of dl, please report it with the model"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// "1 argument", "2 arguments", "3 entries".
+fn count(n: usize, noun: &str) -> String {
+    match (n, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{n} {stem}ies"),
+        _ => format!("{n} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_can_cross_threads_and_stay_small() {
+        fn check<T: Send + Sync + std::error::Error>() {}
+        check::<Error>();
+        assert!(
+            size_of::<Error>() <= 128,
+            "{} bytes make every Result slow",
+            size_of::<Error>()
+        );
+    }
+
+    #[test]
+    fn messages_carry_the_facts_and_the_fix() {
+        let shape = Error::ShapeMismatch {
+            function: "loss".into(),
+            argument: "x".into(),
+            expected: "f32[N, 10]".into(),
+            found: vec![4, 9],
+            detail: "axis 1 is 9, expected 10".into(),
+        };
+        assert_eq!(
+            shape.to_string(),
+            "`loss`: argument `x` is declared f32[N, 10], but an array of shape [4, 9] was passed: axis 1 is 9, expected 10"
+        );
+        let index = Error::IndexOutOfRange {
+            function: "loss".into(),
+            op: "cross_entropy".into(),
+            location: "src/net.rs:12".into(),
+            index: 10,
+            size: 10,
+        };
+        assert_eq!(
+            index.to_string(),
+            "`loss`: cross_entropy at src/net.rs:12 was given index 10, but it has 10 entries, so indices run from 0 to 9; check the labels or tokens that were passed; no parameter was changed"
+        );
+    }
+}

@@ -1,0 +1,261 @@
+//! Aligned memory and the element types of arrays.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ptr::NonNull;
+
+use dl_ir::DType;
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+
+use crate::error::{Error, Result};
+
+/// Tensors begin on a cache line, which is also the widest vector.
+pub(crate) const ALIGN: usize = 64;
+
+/// A zeroed block of memory, aligned to [`ALIGN`] and of a multiple of it.
+pub(crate) struct Buffer {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: a buffer owns its memory alone, as a Vec<u8> does.
+unsafe impl Send for Buffer {}
+// SAFETY: a shared buffer can only be read.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    /// At least `bytes` bytes of zeros; `what` is named when there is no memory.
+    pub(crate) fn zeroed(bytes: usize, what: &str) -> Result<Buffer> {
+        let no_memory = || Error::OutOfMemory {
+            what: what.to_string(),
+            bytes,
+        };
+        let size = bytes
+            .max(1)
+            .checked_next_multiple_of(ALIGN)
+            .ok_or_else(no_memory)?;
+        let layout = Layout::from_size_align(size, ALIGN).map_err(|_| no_memory())?;
+        // SAFETY: the layout's size is at least ALIGN, so not zero.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(no_memory)?;
+        Ok(Buffer { start, layout })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the block is allocated, initialised (zeroed) and not written while `self` is shared.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.layout.size()) }
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.size()) }
+    }
+
+    /// The address of the first byte. Writing through it needs exclusive access to the buffer.
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `zeroed` with this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+/// An element type of arrays at the boundary: `f32`, `f64`, `i64`, `i32`, `u8`, `bool`.
+pub trait Element:
+    sealed::Sealed + Copy + Default + Send + Sync + std::fmt::Debug + 'static
+{
+    /// The type of such elements in a graph.
+    const DTYPE: DType;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! elements {
+    ($($ty:ty => $dtype:ident),*) => { $(
+        impl sealed::Sealed for $ty {}
+        impl Element for $ty {
+            const DTYPE: DType = DType::$dtype;
+        }
+    )* };
+}
+elements!(f32 => F32, f64 => F64, i64 => I64, i32 => I32, u8 => U8, bool => Bool);
+
+/// A dense row-major array of any element type.
+pub(crate) struct Tensor {
+    pub(crate) dtype: DType,
+    pub(crate) shape: Vec<usize>,
+    data: Buffer,
+}
+
+impl Tensor {
+    /// A tensor of zeros; `name` is named when there is no memory.
+    pub(crate) fn zeros(dtype: DType, shape: &[usize], name: &str) -> Result<Tensor> {
+        let bytes = byte_len(dtype, shape).ok_or_else(|| Error::OutOfMemory {
+            what: format!("`{name}`"),
+            bytes: usize::MAX,
+        })?;
+        Ok(Tensor {
+            dtype,
+            shape: shape.to_vec(),
+            data: Buffer::zeroed(bytes, &format!("`{name}`"))?,
+        })
+    }
+
+    /// The number of elements.
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The type as text: `f32[32, 1, 3, 3]`.
+    pub(crate) fn type_name(&self) -> String {
+        type_name(self.dtype, &self.shape)
+    }
+
+    /// The elements' bytes, in the machine's order.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.data.bytes()[..self.len() * self.dtype.size()]
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        let len = self.len() * self.dtype.size();
+        &mut self.data.bytes_mut()[..len]
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.data.as_ptr()
+    }
+
+    /// The elements, if they are of type `T`.
+    pub(crate) fn as_slice<T: Element>(&self) -> Option<&[T]> {
+        let valid = T::DTYPE == self.dtype
+            && (T::DTYPE != DType::Bool || self.bytes().iter().all(|&byte| byte <= 1));
+        // SAFETY: the type is that of the tensor, whose buffer is aligned to 64 and holds `len` initialised elements;
+        // every bit pattern is a valid number, and bools were just checked.
+        valid.then(|| unsafe {
+            std::slice::from_raw_parts(self.data.as_ptr().cast::<T>(), self.len())
+        })
+    }
+
+    /// The elements, if they are of type `T`.
+    pub(crate) fn as_slice_mut<T: Element>(&mut self) -> Option<&mut [T]> {
+        self.as_slice::<T>()?;
+        // SAFETY: as for `as_slice`, which has just checked it, and `self` is borrowed exclusively.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr().cast::<T>(), self.len()) })
+    }
+
+    pub(crate) fn view<T: Element>(&self) -> Option<ArrayViewD<'_, T>> {
+        ArrayViewD::from_shape(IxDyn(&self.shape), self.as_slice()?).ok()
+    }
+
+    pub(crate) fn try_clone(&self) -> Result<Tensor> {
+        let mut copy = Tensor::zeros(self.dtype, &self.shape, "a copy of a tensor")?;
+        copy.bytes_mut().copy_from_slice(self.bytes());
+        Ok(copy)
+    }
+}
+
+/// The size in bytes of a dense array, unless it overflows.
+pub(crate) fn byte_len(dtype: DType, shape: &[usize]) -> Option<usize> {
+    let bytes = shape
+        .iter()
+        .try_fold(dtype.size(), |bytes, &size| bytes.checked_mul(size))?;
+    isize::try_from(bytes).is_ok().then_some(bytes)
+}
+
+/// `f32[2, 3]`.
+pub(crate) fn type_name(dtype: DType, shape: &[usize]) -> String {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("{dtype}[{}]", sizes.join(", "))
+}
+
+/// Copies dense elements out of raw bytes. A byte of a bool that is not 0 counts as true.
+pub(crate) fn array_from_bytes<T: Element>(bytes: &[u8], shape: &[usize]) -> Option<ArrayD<T>> {
+    let len: usize = shape.iter().product();
+    if len.checked_mul(size_of::<T>())? != bytes.len() {
+        return None;
+    }
+    let mut out = vec![T::default(); len];
+    if T::DTYPE == DType::Bool {
+        let bools: Vec<u8> = bytes.iter().map(|&byte| u8::from(byte != 0)).collect();
+        // SAFETY: `T` is bool, of one byte, and every source byte is 0 or 1; both hold `len` bytes and do not overlap.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bools.as_ptr(), out.as_mut_ptr().cast::<u8>(), len)
+        };
+    } else {
+        // SAFETY: `T` is a number type, for which every bit pattern is valid; both hold `bytes.len()` bytes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                out.as_mut_ptr().cast::<u8>(),
+                bytes.len(),
+            )
+        };
+    }
+    ArrayD::from_shape_vec(IxDyn(shape), out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_are_aligned_zeroed_and_typed() {
+        let mut t = Tensor::zeros(DType::F32, &[3, 5], "t").unwrap();
+        assert_eq!(t.as_ptr() as usize % ALIGN, 0);
+        assert_eq!(
+            (t.len(), t.bytes().len(), t.type_name().as_str()),
+            (15, 60, "f32[3, 5]")
+        );
+        t.as_slice_mut::<f32>().unwrap()[7] = 2.5;
+        assert_eq!(t.view::<f32>().unwrap()[[1, 2]], 2.5);
+        assert!(t.as_slice::<i32>().is_none());
+    }
+
+    #[test]
+    fn empty_and_scalar_tensors_work() {
+        assert_eq!(
+            Tensor::zeros(DType::I64, &[], "s")
+                .unwrap()
+                .as_slice::<i64>()
+                .unwrap(),
+            [0]
+        );
+        assert!(
+            Tensor::zeros(DType::I64, &[4, 0], "e")
+                .unwrap()
+                .as_slice::<i64>()
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn impossible_sizes_are_errors() {
+        let error = Tensor::zeros(DType::F64, &[usize::MAX / 4, 9], "big")
+            .err()
+            .unwrap();
+        assert!(matches!(error, Error::OutOfMemory { .. }));
+        assert!(matches!(
+            Tensor::zeros(DType::F32, &[1 << 60], "big"),
+            Err(Error::OutOfMemory { .. })
+        ));
+    }
+
+    #[test]
+    fn bools_from_bytes_are_bools() {
+        assert_eq!(
+            array_from_bytes::<bool>(&[0, 2, 1], &[3])
+                .unwrap()
+                .into_raw_vec_and_offset()
+                .0,
+            [false, true, true]
+        );
+        let mut t = Tensor::zeros(DType::Bool, &[1], "t").unwrap();
+        t.bytes_mut()[0] = 7;
+        assert!(t.as_slice::<bool>().is_none(), "7 is no bool");
+    }
+}
