@@ -18,9 +18,7 @@ use crate::error::{Error, Result};
 use crate::memory::{Tensor, type_name};
 
 #[cfg(target_endian = "big")]
-compile_error!(
-    "safetensors files hold little-endian numbers, and are read and written as they are"
-);
+compile_error!("safetensors files hold little-endian numbers, and are read and written as they are");
 
 /// PyTorch counts the batches that a batch norm has seen under this name. Nothing depends on the count, so files
 /// with and without it load alike.
@@ -66,15 +64,9 @@ impl LoadReport {
     /// The prefix that all unexpected names have and all missing ones lack, such as `module.`.
     fn foreign_prefix(&self) -> Option<&str> {
         let first = self.missing.first()?;
-        let prefix = self
-            .unexpected
-            .iter()
-            .find_map(|name| name.strip_suffix(first.as_str()))?;
-        let matches = self.missing.iter().all(|name| {
-            self.unexpected
-                .iter()
-                .any(|u| u.strip_prefix(prefix) == Some(name))
-        });
+        let prefix = self.unexpected.iter().find_map(|name| name.strip_suffix(first.as_str()))?;
+        let matches =
+            self.missing.iter().all(|name| self.unexpected.iter().any(|u| u.strip_prefix(prefix) == Some(name)));
         (matches && !prefix.is_empty()).then_some(prefix)
     }
 }
@@ -82,35 +74,21 @@ impl LoadReport {
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} loaded", self.loaded.len())?;
-        for (what, names) in [
-            ("missing from the file", &self.missing),
-            ("unexpected in the file", &self.unexpected),
-        ] {
+        for (what, names) in [("missing from the file", &self.missing), ("unexpected in the file", &self.unexpected)] {
             if !names.is_empty() {
                 write!(f, "\n{} {what}: {}", names.len(), names.join(", "))?;
             }
         }
-        for (what, misfits) in [
-            ("of another shape", &self.misshapen),
-            ("of another element type", &self.wrong_dtype),
-        ] {
+        for (what, misfits) in [("of another shape", &self.misshapen), ("of another element type", &self.wrong_dtype)] {
             if !misfits.is_empty() {
                 write!(f, "\n{} {what}:", misfits.len())?;
             }
-            for Misfit {
-                name,
-                expected,
-                found,
-            } in misfits
-            {
+            for Misfit { name, expected, found } in misfits {
                 write!(f, "\n  {name}: the model has {expected}, the file {found}")?;
             }
         }
         match self.foreign_prefix() {
-            Some(prefix) => write!(
-                f,
-                "\nhelp: the file's names begin with `{prefix}`; save it without that prefix"
-            ),
+            Some(prefix) => write!(f, "\nhelp: the file's names begin with `{prefix}`; save it without that prefix"),
             None => Ok(()),
         }
     }
@@ -123,16 +101,10 @@ pub(crate) fn save<'a>(
     facts: &BTreeMap<&str, String>,
 ) -> Result<()> {
     // One entry, since the file format keeps its map in no fixed order: equal models give equal files.
-    let facts: Vec<String> = facts
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let facts: Vec<String> = facts.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let header = HashMap::from([("dl".to_string(), facts.join(";"))]);
-    let views = tensors
-        .into_iter()
-        .map(|(name, tensor)| (name, Saved(tensor)));
-    let bytes = safetensors::serialize(views, Some(header))
-        .map_err(|e| Error::internal("writing a checkpoint", e))?;
+    let views = tensors.into_iter().map(|(name, tensor)| (name, Saved(tensor)));
+    let bytes = safetensors::serialize(views, Some(header)).map_err(|e| Error::internal("writing a checkpoint", e))?;
     write_atomically(path, &bytes).map_err(|source| Error::Io {
         action: "writing the checkpoint",
         path: path.to_path_buf(),
@@ -153,10 +125,7 @@ impl Checkpoint {
             path: path.to_path_buf(),
             source,
         })?;
-        let checkpoint = Checkpoint {
-            path: path.to_path_buf(),
-            bytes,
-        };
+        let checkpoint = Checkpoint { path: path.to_path_buf(), bytes };
         checkpoint.parse()?;
         Ok(checkpoint)
     }
@@ -164,12 +133,7 @@ impl Checkpoint {
     /// What [`save`] was given as `facts`; empty for files of other programs.
     pub(crate) fn facts(&self) -> Result<BTreeMap<String, String>> {
         let (_, metadata) = SafeTensors::read_metadata(&self.bytes).map_err(|e| self.corrupt(e))?;
-        let text = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|m| m.get("dl"))
-            .cloned()
-            .unwrap_or_default();
+        let text = metadata.metadata().as_ref().and_then(|m| m.get("dl")).cloned().unwrap_or_default();
         Ok(text
             .split(';')
             .filter_map(|fact| fact.split_once('='))
@@ -182,12 +146,8 @@ impl Checkpoint {
         let file = self.parse()?;
         let mut tensors = vec![];
         for (name, view) in file.iter() {
-            let dtype = dtype_of(view.dtype()).ok_or_else(|| {
-                self.corrupt(format!(
-                    "`{name}` holds {}, which is not supported",
-                    view.dtype()
-                ))
-            })?;
+            let dtype = dtype_of(view.dtype())
+                .ok_or_else(|| self.corrupt(format!("`{name}` holds {}, which is not supported", view.dtype())))?;
             let mut tensor = Tensor::zeros(dtype, view.shape(), name)?;
             copy_elements(&mut tensor, view.data());
             tensors.push((name.to_string(), tensor));
@@ -198,11 +158,7 @@ impl Checkpoint {
 
     /// Compares the file with `tensors` and, where everything fits (or with `partial` what fits), copies it into them.
     /// Errors leave `tensors` as they are.
-    pub(crate) fn load_into(
-        &self,
-        tensors: &mut [(&str, &mut Tensor)],
-        partial: bool,
-    ) -> Result<LoadReport> {
+    pub(crate) fn load_into(&self, tensors: &mut [(&str, &mut Tensor)], partial: bool) -> Result<LoadReport> {
         let file = self.parse()?;
         let mut report = LoadReport::default();
         for (name, tensor) in tensors.iter() {
@@ -237,15 +193,9 @@ impl Checkpoint {
             .collect();
         report.unexpected.sort();
         if !partial && !report.is_complete() {
-            return Err(Error::CheckpointMismatch {
-                path: self.path.clone(),
-                report: Box::new(report),
-            });
+            return Err(Error::CheckpointMismatch { path: self.path.clone(), report: Box::new(report) });
         }
-        for (name, tensor) in tensors
-            .iter_mut()
-            .filter(|(name, _)| report.loaded.iter().any(|l| l == name))
-        {
+        for (name, tensor) in tensors.iter_mut().filter(|(name, _)| report.loaded.iter().any(|l| l == name)) {
             let found = file.tensor(name).map_err(|e| self.corrupt(e))?;
             copy_elements(tensor, found.data());
         }
@@ -258,10 +208,7 @@ impl Checkpoint {
     }
 
     fn corrupt(&self, problem: impl fmt::Display) -> Error {
-        Error::CorruptCheckpoint {
-            path: self.path.clone(),
-            problem: problem.to_string(),
-        }
+        Error::CorruptCheckpoint { path: self.path.clone(), problem: problem.to_string() }
     }
 }
 
@@ -311,10 +258,7 @@ fn copy_elements(tensor: &mut Tensor, bytes: &[u8]) {
     let len = to.len().min(bytes.len());
     to[..len].copy_from_slice(&bytes[..len]);
     if tensor.dtype == DType::Bool {
-        tensor
-            .bytes_mut()
-            .iter_mut()
-            .for_each(|byte| *byte = u8::from(*byte != 0));
+        tensor.bytes_mut().iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
     }
 }
 
@@ -325,25 +269,15 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let name = path
-        .file_name()
-        .ok_or_else(|| std::io::Error::other("the path names no file"))?;
-    let unique = format!(
-        ".{}.{}.{}.tmp",
-        name.to_string_lossy(),
-        std::process::id(),
-        COUNTER.fetch_add(1, Ordering::Relaxed)
-    );
+    let name = path.file_name().ok_or_else(|| std::io::Error::other("the path names no file"))?;
+    let unique =
+        format!(".{}.{}.{}.tmp", name.to_string_lossy(), std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
     let temporary = folder.join(unique);
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)
-        });
+    let written = OpenOptions::new().write(true).create_new(true).open(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    });
     if written.is_err() {
         // The error at hand says more than a failure to clean up.
         let _ = fs::remove_file(&temporary);
@@ -371,8 +305,7 @@ mod tests {
 
     impl Folder {
         fn new(name: &str) -> Folder {
-            let path =
-                std::env::temp_dir().join(format!("dl-checkpoint-{name}-{}", std::process::id()));
+            let path = std::env::temp_dir().join(format!("dl-checkpoint-{name}-{}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
             Folder(path)
         }
@@ -389,12 +322,7 @@ mod tests {
     }
 
     fn write(folder: &Folder, tensors: &[(&str, &Tensor)]) {
-        save(
-            &folder.file(),
-            tensors.iter().copied(),
-            &BTreeMap::from([("step", "7".to_string())]),
-        )
-        .unwrap();
+        save(&folder.file(), tensors.iter().copied(), &BTreeMap::from([("step", "7".to_string())])).unwrap();
     }
 
     #[test]
@@ -405,9 +333,7 @@ mod tests {
         write(&folder, &[("b", &b), ("a", &a)]);
         let (mut x, mut y) = (tensor(&[2, 3], 0.0), tensor(&[], 0.0));
         let file = Checkpoint::read(&folder.file()).unwrap();
-        let report = file
-            .load_into(&mut [("a", &mut x), ("b", &mut y)], false)
-            .unwrap();
+        let report = file.load_into(&mut [("a", &mut x), ("b", &mut y)], false).unwrap();
         assert_eq!((report.loaded.len(), report.is_complete()), (2, true));
         assert_eq!((x.bytes(), y.bytes()), (a.bytes(), b.bytes()));
         assert_eq!(file.facts().unwrap()["step"], "7");
@@ -429,9 +355,8 @@ mod tests {
                 ("bn.num_batches_tracked", &same),
             ],
         );
-        let mut mine: Vec<(&str, Tensor)> = ["same", "shape", "kind", "absent"]
-            .map(|name| (name, tensor(&[2], 0.0)))
-            .into();
+        let mut mine: Vec<(&str, Tensor)> =
+            ["same", "shape", "kind", "absent"].map(|name| (name, tensor(&[2], 0.0))).into();
         let file = Checkpoint::read(&folder.file()).unwrap();
         let mut refs: Vec<(&str, &mut Tensor)> = mine.iter_mut().map(|(n, t)| (*n, t)).collect();
         let Err(Error::CheckpointMismatch { report, .. }) = file.load_into(&mut refs, false) else {
@@ -441,31 +366,11 @@ mod tests {
             (&report.missing[..], &report.unexpected[..]),
             (&["absent".to_string()][..], &["extra".to_string()][..])
         );
-        assert_eq!(
-            (
-                report.misshapen[0].name.as_str(),
-                report.misshapen[0].found.as_str()
-            ),
-            ("shape", "f32[3]")
-        );
-        assert_eq!(
-            (
-                report.wrong_dtype[0].name.as_str(),
-                report.wrong_dtype[0].found.as_str()
-            ),
-            ("kind", "i64[2]")
-        );
+        assert_eq!((report.misshapen[0].name.as_str(), report.misshapen[0].found.as_str()), ("shape", "f32[3]"));
+        assert_eq!((report.wrong_dtype[0].name.as_str(), report.wrong_dtype[0].found.as_str()), ("kind", "i64[2]"));
         let text = report.to_string();
-        assert!(
-            text.contains("shape: the model has f32[2], the file f32[3]")
-                && text.contains("1 missing"),
-            "{text}"
-        );
-        assert_eq!(
-            refs[0].1.as_slice::<f32>().unwrap(),
-            [0.0, 1.0],
-            "a refused file changed a tensor"
-        );
+        assert!(text.contains("shape: the model has f32[2], the file f32[3]") && text.contains("1 missing"), "{text}");
+        assert_eq!(refs[0].1.as_slice::<f32>().unwrap(), [0.0, 1.0], "a refused file changed a tensor");
         let lenient = file.load_into(&mut refs, true).unwrap();
         assert_eq!(
             (lenient.loaded.as_slice(), lenient.missing.as_slice()),
@@ -484,10 +389,7 @@ mod tests {
             .unwrap()
             .load_into(&mut [("a", &mut a), ("b", &mut b)], false)
             .unwrap_err();
-        assert!(
-            error.to_string().contains("names begin with `module.`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("names begin with `module.`"), "{error}");
     }
 
     #[test]
@@ -498,9 +400,7 @@ mod tests {
         let whole = fs::read(folder.file()).unwrap();
         for cut in [0, 4, 8, 20, whole.len() / 2, whole.len() - 1] {
             fs::write(folder.file(), &whole[..cut]).unwrap();
-            let Err(error) = Checkpoint::read(&folder.file()) else {
-                panic!("{cut} bytes were accepted")
-            };
+            let Err(error) = Checkpoint::read(&folder.file()) else { panic!("{cut} bytes were accepted") };
             assert!(
                 matches!(error, Error::CorruptCheckpoint { .. })
                     && error.to_string().contains("not a whole safetensors file"),
@@ -510,36 +410,19 @@ mod tests {
         let mut flipped = whole.clone();
         flipped[0] ^= 0x55;
         fs::write(folder.file(), &flipped).unwrap();
-        assert!(matches!(
-            Checkpoint::read(&folder.file()),
-            Err(Error::CorruptCheckpoint { .. })
-        ));
+        assert!(matches!(Checkpoint::read(&folder.file()), Err(Error::CorruptCheckpoint { .. })));
         fs::write(folder.file(), [whole, vec![0]].concat()).unwrap();
-        assert!(matches!(
-            Checkpoint::read(&folder.file()),
-            Err(Error::CorruptCheckpoint { .. })
-        ));
+        assert!(matches!(Checkpoint::read(&folder.file()), Err(Error::CorruptCheckpoint { .. })));
     }
 
     #[test]
     fn missing_files_and_folders_are_io_errors() {
         let folder = Folder::new("absent");
-        let Err(error) = Checkpoint::read(&folder.file()) else {
-            panic!("read nothing")
-        };
-        assert!(
-            error.to_string().starts_with("reading the checkpoint `"),
-            "{error}"
-        );
+        let Err(error) = Checkpoint::read(&folder.file()) else { panic!("read nothing") };
+        assert!(error.to_string().starts_with("reading the checkpoint `"), "{error}");
         let nowhere = folder.0.join("none/model.safetensors");
-        assert!(matches!(
-            save(&nowhere, [], &BTreeMap::new()),
-            Err(Error::Io { .. })
-        ));
-        assert!(
-            matches!(save(&folder.0, [], &BTreeMap::new()), Err(Error::Io { .. })),
-            "a folder is no file"
-        );
+        assert!(matches!(save(&nowhere, [], &BTreeMap::new()), Err(Error::Io { .. })));
+        assert!(matches!(save(&folder.0, [], &BTreeMap::new()), Err(Error::Io { .. })), "a folder is no file");
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
     }
 }

@@ -203,61 +203,28 @@ pub enum Error {
 impl Error {
     /// A fault of this library while doing `stage`.
     pub(crate) fn internal(stage: impl Into<String>, problem: impl fmt::Display) -> Error {
-        Error::Internal {
-            stage: stage.into(),
-            problem: problem.to_string(),
-        }
+        Error::Internal { stage: stage.into(), problem: problem.to_string() }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::ArgumentCount {
-                function,
-                expected,
-                found,
-            } => {
-                write!(
-                    f,
-                    "`{function}` takes {}, but {found} were given",
-                    count(*expected, "argument")
-                )
+            Error::ArgumentCount { function, expected, found } => {
+                write!(f, "`{function}` takes {}, but {found} were given", count(*expected, "argument"))
             }
-            Error::ShapeMismatch {
-                function,
-                argument,
-                expected,
-                found,
-                detail,
-            } => {
+            Error::ShapeMismatch { function, argument, expected, found, detail } => {
                 write!(
                     f,
                     "`{function}`: argument `{argument}` is declared {expected}, but an array of shape {found:?} was passed"
                 )?;
-                if detail.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, ": {detail}")
-                }
+                if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
             }
-            Error::ElementType {
-                function,
-                argument,
-                expected,
-                found,
-            } => write!(
+            Error::ElementType { function, argument, expected, found } => write!(
                 f,
                 "`{function}`: argument `{argument}` is declared {expected}, but the array's elements are {found}; convert them with `.mapv(|v| v as _)`"
             ),
-            Error::DimConflict {
-                function,
-                dim,
-                first,
-                first_size,
-                second,
-                second_size,
-            } => write!(
+            Error::DimConflict { function, dim, first, first_size, second, second_size } => write!(
                 f,
                 "`{function}`: `{dim}` is {first_size} by {first}, but {second_size} by {second}; both must have the same size"
             ),
@@ -265,33 +232,15 @@ impl fmt::Display for Error {
                 f,
                 "`{function}`: the size `{dim}` does not follow from the shapes of the arguments; give one argument an axis that is just `{dim}`"
             ),
-            Error::ModelDim {
-                model,
-                dim,
-                problem,
-            } => write!(f, "`{model}::new`: dimension `{dim}` {problem}"),
+            Error::ModelDim { model, dim, problem } => write!(f, "`{model}::new`: dimension `{dim}` {problem}"),
             Error::FactViolated { place, fact, sizes } => {
-                write!(
-                    f,
-                    "`{place}`: the model needs `{fact}`, which does not hold for {sizes}"
-                )
+                write!(f, "`{place}`: the model needs `{fact}`, which does not hold for {sizes}")
             }
-            Error::EmptyBatch {
-                function,
-                argument,
-                axis,
-                found,
-            } => write!(
+            Error::EmptyBatch { function, argument, axis, found } => write!(
                 f,
                 "`{function}`: argument `{argument}` has shape {found:?}: axis {axis} is empty; pass at least one sample, or skip the call for an empty batch"
             ),
-            Error::IndexOutOfRange {
-                function,
-                op,
-                location,
-                index,
-                size,
-            } => {
+            Error::IndexOutOfRange { function, op, location, index, size } => {
                 write!(
                     f,
                     "`{function}`: {op} at {location} was given index {index}, but it has {}",
@@ -300,16 +249,9 @@ impl fmt::Display for Error {
                 if *size > 0 {
                     write!(f, ", so indices run from 0 to {}", size - 1)?;
                 }
-                write!(
-                    f,
-                    "; check the labels or tokens that were passed; no parameter was changed"
-                )
+                write!(f, "; check the labels or tokens that were passed; no parameter was changed")
             }
-            Error::Io {
-                action,
-                path,
-                source,
-            } => {
+            Error::Io { action, path, source } => {
                 write!(f, "{action}")?;
                 if !path.as_os_str().is_empty() {
                     write!(f, " `{}`", path.display())?;
@@ -335,46 +277,21 @@ impl fmt::Display for Error {
                     None => write!(f, "; `parameters()` lists them"),
                 }
             }
-            Error::ParameterMismatch {
-                name,
-                expected,
-                found,
-            } => {
-                write!(
-                    f,
-                    "parameter `{name}` is {expected}, but the array given is {found}"
-                )
+            Error::ParameterMismatch { name, expected, found } => {
+                write!(f, "parameter `{name}` is {expected}, but the array given is {found}")
             }
-            Error::BadSetting {
-                setting,
-                value,
-                expected,
-            } => write!(f, "{setting}=`{value}` is not understood; {expected}"),
-            Error::BadHyperparameter {
-                optimizer,
-                name,
-                value,
-                expected,
-            } => {
-                write!(
-                    f,
-                    "{optimizer}: `{name}` is {value}, but must be {expected}; no parameter was changed"
-                )
+            Error::BadSetting { setting, value, expected } => {
+                write!(f, "{setting}=`{value}` is not understood; {expected}")
             }
-            Error::OptimizerState {
-                optimizer,
-                name,
-                expected,
-                found,
-            } => write!(
+            Error::BadHyperparameter { optimizer, name, value, expected } => {
+                write!(f, "{optimizer}: `{name}` is {value}, but must be {expected}; no parameter was changed")
+            }
+            Error::OptimizerState { optimizer, name, expected, found } => write!(
                 f,
                 "{optimizer} holds `{name}` as {found}, but this model needs {expected}: it was used with another model; create one optimizer for each model"
             ),
             Error::NotTrainable { function } => {
-                write!(
-                    f,
-                    "`{function}` has no gradient program; mark it `#[train]` in the model"
-                )
+                write!(f, "`{function}` has no gradient program; mark it `#[train]` in the model")
             }
             Error::OutOfMemory { what, bytes } => {
                 write!(
@@ -419,11 +336,7 @@ mod tests {
     fn errors_can_cross_threads_and_stay_small() {
         fn check<T: Send + Sync + std::error::Error>() {}
         check::<Error>();
-        assert!(
-            size_of::<Error>() <= 128,
-            "{} bytes make every Result slow",
-            size_of::<Error>()
-        );
+        assert!(size_of::<Error>() <= 128, "{} bytes make every Result slow", size_of::<Error>());
     }
 
     #[test]

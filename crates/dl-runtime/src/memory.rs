@@ -1,4 +1,4 @@
-//! Aligned memory and the element types of arrays.
+//! Aligned memory and dense tensors of any element type.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use dl_ir::DType;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
+use crate::array::Element;
 use crate::error::{Error, Result};
 
 /// Tensors begin on a cache line, which is also the widest vector.
@@ -25,14 +26,8 @@ unsafe impl Sync for Buffer {}
 impl Buffer {
     /// At least `bytes` bytes of zeros; `what` is named when there is no memory.
     pub(crate) fn zeroed(bytes: usize, what: &str) -> Result<Buffer> {
-        let no_memory = || Error::OutOfMemory {
-            what: what.to_string(),
-            bytes,
-        };
-        let size = bytes
-            .max(1)
-            .checked_next_multiple_of(ALIGN)
-            .ok_or_else(no_memory)?;
+        let no_memory = || Error::OutOfMemory { what: what.to_string(), bytes };
+        let size = bytes.max(1).checked_next_multiple_of(ALIGN).ok_or_else(no_memory)?;
         let layout = Layout::from_size_align(size, ALIGN).map_err(|_| no_memory())?;
         // SAFETY: the layout's size is at least ALIGN, so not zero.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(no_memory)?;
@@ -62,28 +57,6 @@ impl Drop for Buffer {
     }
 }
 
-/// An element type of arrays at the boundary: `f32`, `f64`, `i64`, `i32`, `u8`, `bool`.
-pub trait Element:
-    sealed::Sealed + Copy + Default + Send + Sync + std::fmt::Debug + 'static
-{
-    /// The type of such elements in a graph.
-    const DTYPE: DType;
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-macro_rules! elements {
-    ($($ty:ty => $dtype:ident),*) => { $(
-        impl sealed::Sealed for $ty {}
-        impl Element for $ty {
-            const DTYPE: DType = DType::$dtype;
-        }
-    )* };
-}
-elements!(f32 => F32, f64 => F64, i64 => I64, i32 => I32, u8 => U8, bool => Bool);
-
 /// A dense row-major array of any element type.
 pub(crate) struct Tensor {
     pub(crate) dtype: DType,
@@ -94,15 +67,9 @@ pub(crate) struct Tensor {
 impl Tensor {
     /// A tensor of zeros; `name` is named when there is no memory.
     pub(crate) fn zeros(dtype: DType, shape: &[usize], name: &str) -> Result<Tensor> {
-        let bytes = byte_len(dtype, shape).ok_or_else(|| Error::OutOfMemory {
-            what: format!("`{name}`"),
-            bytes: usize::MAX,
-        })?;
-        Ok(Tensor {
-            dtype,
-            shape: shape.to_vec(),
-            data: Buffer::zeroed(bytes, &format!("`{name}`"))?,
-        })
+        let bytes = byte_len(dtype, shape)
+            .ok_or_else(|| Error::OutOfMemory { what: format!("`{name}`"), bytes: usize::MAX })?;
+        Ok(Tensor { dtype, shape: shape.to_vec(), data: Buffer::zeroed(bytes, &format!("`{name}`"))? })
     }
 
     /// The number of elements.
@@ -131,13 +98,10 @@ impl Tensor {
 
     /// The elements, if they are of type `T`.
     pub(crate) fn as_slice<T: Element>(&self) -> Option<&[T]> {
-        let valid = T::DTYPE == self.dtype
-            && (T::DTYPE != DType::Bool || self.bytes().iter().all(|&byte| byte <= 1));
+        let valid = T::DTYPE == self.dtype && (T::DTYPE != DType::Bool || self.bytes().iter().all(|&byte| byte <= 1));
         // SAFETY: the type is that of the tensor, whose buffer is aligned to 64 and holds `len` initialised elements;
         // every bit pattern is a valid number, and bools were just checked.
-        valid.then(|| unsafe {
-            std::slice::from_raw_parts(self.data.as_ptr().cast::<T>(), self.len())
-        })
+        valid.then(|| unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast::<T>(), self.len()) })
     }
 
     /// The elements, if they are of type `T`.
@@ -160,9 +124,7 @@ impl Tensor {
 
 /// The size in bytes of a dense array, unless it overflows.
 pub(crate) fn byte_len(dtype: DType, shape: &[usize]) -> Option<usize> {
-    let bytes = shape
-        .iter()
-        .try_fold(dtype.size(), |bytes, &size| bytes.checked_mul(size))?;
+    let bytes = shape.iter().try_fold(dtype.size(), |bytes, &size| bytes.checked_mul(size))?;
     isize::try_from(bytes).is_ok().then_some(bytes)
 }
 
@@ -182,18 +144,10 @@ pub(crate) fn array_from_bytes<T: Element>(bytes: &[u8], shape: &[usize]) -> Opt
     if T::DTYPE == DType::Bool {
         let bools: Vec<u8> = bytes.iter().map(|&byte| u8::from(byte != 0)).collect();
         // SAFETY: `T` is bool, of one byte, and every source byte is 0 or 1; both hold `len` bytes and do not overlap.
-        unsafe {
-            std::ptr::copy_nonoverlapping(bools.as_ptr(), out.as_mut_ptr().cast::<u8>(), len)
-        };
+        unsafe { std::ptr::copy_nonoverlapping(bools.as_ptr(), out.as_mut_ptr().cast::<u8>(), len) };
     } else {
         // SAFETY: `T` is a number type, for which every bit pattern is valid; both hold `bytes.len()` bytes.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                bytes.as_ptr(),
-                out.as_mut_ptr().cast::<u8>(),
-                bytes.len(),
-            )
-        };
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), out.as_mut_ptr().cast::<u8>(), bytes.len()) };
     }
     ArrayD::from_shape_vec(IxDyn(shape), out).ok()
 }
@@ -206,10 +160,7 @@ mod tests {
     fn tensors_are_aligned_zeroed_and_typed() {
         let mut t = Tensor::zeros(DType::F32, &[3, 5], "t").unwrap();
         assert_eq!(t.as_ptr() as usize % ALIGN, 0);
-        assert_eq!(
-            (t.len(), t.bytes().len(), t.type_name().as_str()),
-            (15, 60, "f32[3, 5]")
-        );
+        assert_eq!((t.len(), t.bytes().len(), t.type_name().as_str()), (15, 60, "f32[3, 5]"));
         t.as_slice_mut::<f32>().unwrap()[7] = 2.5;
         assert_eq!(t.view::<f32>().unwrap()[[1, 2]], 2.5);
         assert!(t.as_slice::<i32>().is_none());
@@ -217,41 +168,21 @@ mod tests {
 
     #[test]
     fn empty_and_scalar_tensors_work() {
-        assert_eq!(
-            Tensor::zeros(DType::I64, &[], "s")
-                .unwrap()
-                .as_slice::<i64>()
-                .unwrap(),
-            [0]
-        );
-        assert!(
-            Tensor::zeros(DType::I64, &[4, 0], "e")
-                .unwrap()
-                .as_slice::<i64>()
-                .unwrap()
-                .is_empty()
-        );
+        assert_eq!(Tensor::zeros(DType::I64, &[], "s").unwrap().as_slice::<i64>().unwrap(), [0]);
+        assert!(Tensor::zeros(DType::I64, &[4, 0], "e").unwrap().as_slice::<i64>().unwrap().is_empty());
     }
 
     #[test]
     fn impossible_sizes_are_errors() {
-        let error = Tensor::zeros(DType::F64, &[usize::MAX / 4, 9], "big")
-            .err()
-            .unwrap();
+        let error = Tensor::zeros(DType::F64, &[usize::MAX / 4, 9], "big").err().unwrap();
         assert!(matches!(error, Error::OutOfMemory { .. }));
-        assert!(matches!(
-            Tensor::zeros(DType::F32, &[1 << 60], "big"),
-            Err(Error::OutOfMemory { .. })
-        ));
+        assert!(matches!(Tensor::zeros(DType::F32, &[1 << 60], "big"), Err(Error::OutOfMemory { .. })));
     }
 
     #[test]
     fn bools_from_bytes_are_bools() {
         assert_eq!(
-            array_from_bytes::<bool>(&[0, 2, 1], &[3])
-                .unwrap()
-                .into_raw_vec_and_offset()
-                .0,
+            array_from_bytes::<bool>(&[0, 2, 1], &[3]).unwrap().into_raw_vec_and_offset().0,
             [false, true, true]
         );
         let mut t = Tensor::zeros(DType::Bool, &[1], "t").unwrap();

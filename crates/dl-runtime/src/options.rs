@@ -73,11 +73,7 @@ impl Options {
             options.threads = match value.trim().parse() {
                 Ok(n @ 1..=MAX_THREADS) => n,
                 _ => {
-                    return Err(bad(
-                        "DL_THREADS",
-                        value,
-                        format!("give a number of threads from 1 to {MAX_THREADS}"),
-                    ));
+                    return Err(bad("DL_THREADS", value, format!("give a number of threads from 1 to {MAX_THREADS}")));
                 }
             };
         }
@@ -88,20 +84,12 @@ impl Options {
                 "avx2" => Isa::Avx2,
                 "avx512" => Isa::Avx512,
                 _ => {
-                    return Err(bad(
-                        "DL_ISA",
-                        value,
-                        "give `native`, `baseline`, `avx2` or `avx512`".into(),
-                    ));
+                    return Err(bad("DL_ISA", value, "give `native`, `baseline`, `avx2` or `avx512`".into()));
                 }
             };
         }
         if let Some(value) = get("DL_DUMP") {
-            for stage in value
-                .split(',')
-                .map(str::trim)
-                .filter(|stage| !stage.is_empty())
-            {
+            for stage in value.split(',').map(str::trim).filter(|stage| !stage.is_empty()) {
                 let dump = &mut options.dump;
                 match stage {
                     "compile" => dump.compile = true,
@@ -111,7 +99,8 @@ impl Options {
                     "clif" => dump.clif = true,
                     "asm" => dump.asm = true,
                     _ => {
-                        let expected = "give `compile`, `graph`, `fuse`, `kernel`, `clif` or `asm`, separated by commas";
+                        let expected =
+                            "give `compile`, `graph`, `fuse`, `kernel`, `clif` or `asm`, separated by commas";
                         return Err(bad("DL_DUMP", value, expected.into()));
                     }
                 }
@@ -143,11 +132,7 @@ impl Default for Options {
 }
 
 fn bad(setting: &'static str, value: String, expected: String) -> Error {
-    Error::BadSetting {
-        setting,
-        value,
-        expected,
-    }
+    Error::BadSetting { setting, value, expected }
 }
 
 #[cfg(test)]
@@ -170,14 +155,7 @@ mod tests {
         assert_eq!(parse("DL_THREADS", " 3 ").unwrap().threads, 3);
         assert_eq!(parse("DL_ISA", "baseline").unwrap().isa, Isa::Baseline);
         let dump = parse("DL_DUMP", "graph, asm").unwrap().dump;
-        assert_eq!(
-            dump,
-            Dump {
-                graph: true,
-                asm: true,
-                ..Dump::default()
-            }
-        );
+        assert_eq!(dump, Dump { graph: true, asm: true, ..Dump::default() });
     }
 
     #[test]
@@ -191,10 +169,7 @@ mod tests {
             ("DL_DUMP", "graph,all"),
         ] {
             let message = parse(name, value).unwrap_err().to_string();
-            assert!(
-                message.starts_with(&format!("{name}=`{value}`")),
-                "{message}"
-            );
+            assert!(message.starts_with(&format!("{name}=`{value}`")), "{message}");
             assert!(message.contains("give "), "{message}");
         }
     }

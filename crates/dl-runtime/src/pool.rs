@@ -53,11 +53,7 @@ impl Pool {
     /// A pool of `threads` threads, the caller's among them, so `threads - 1` are started. Zero counts as one.
     pub fn new(threads: usize) -> Result<Pool> {
         let count = threads.max(1);
-        let spin = if count <= available_threads() {
-            SPIN
-        } else {
-            Duration::ZERO
-        };
+        let spin = if count <= available_threads() { SPIN } else { Duration::ZERO };
         let shared = Arc::new(Shared {
             count,
             start: Event::new(spin),
@@ -69,21 +65,17 @@ impl Pool {
             closing: AtomicBool::new(false),
             task: Mutex::new(None),
         });
-        let mut pool = Pool {
-            shared,
-            threads: Vec::with_capacity(count - 1),
-            leader: Mutex::new(()),
-        };
+        let mut pool = Pool { shared, threads: Vec::with_capacity(count - 1), leader: Mutex::new(()) };
         for index in 1..count {
             let shared = Arc::clone(&pool.shared);
             let thread = thread::Builder::new()
                 .name(format!("dl-worker-{index}"))
                 .spawn(move || shared.serve(index))
                 .map_err(|source| Error::Io {
-                    action: "starting the worker threads (DL_THREADS sets their number)",
-                    path: PathBuf::new(),
-                    source,
-                })?;
+                action: "starting the worker threads (DL_THREADS sets their number)",
+                path: PathBuf::new(),
+                source,
+            })?;
             pool.threads.push(thread);
         }
         Ok(pool)
@@ -101,11 +93,7 @@ impl Pool {
     ///
     /// A panic in any worker stops the team at its next barrier and comes back as [`Error::Internal`].
     pub fn run(&self, task: &Task<'_>) -> Result<()> {
-        let alone = Worker {
-            index: 0,
-            count: 1,
-            barrier: None,
-        };
+        let alone = Worker { index: 0, count: 1, barrier: None };
         let _leader = match self.leader.try_lock() {
             Ok(guard) if self.shared.count > 1 => guard,
             Err(TryLockError::Poisoned(guard)) if self.shared.count > 1 => guard.into_inner(),
@@ -128,9 +116,7 @@ impl Drop for Pool {
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool")
-            .field("threads", &self.threads())
-            .finish()
+        f.debug_struct("Pool").field("threads", &self.threads()).finish()
     }
 }
 
@@ -175,8 +161,7 @@ impl Shared {
     fn lead(&self, task: &Task<'_>) -> Result<()> {
         // SAFETY: the reference is used by the workers only until they have counted `running` down to zero, and this
         // function returns, by whatever way, only after it has seen that: a panic of the leader's own share is caught.
-        let task_for_all =
-            unsafe { std::mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
+        let task_for_all = unsafe { std::mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
         *lock(&self.task) = Some(task_for_all);
         self.arrived.0.store(0, Ordering::Relaxed);
         self.aborted.store(false, Ordering::Relaxed);
@@ -188,10 +173,7 @@ impl Shared {
         *lock(&self.task) = None;
         own.map_err(panicked)?;
         match self.aborted.load(Ordering::Acquire) {
-            true => Err(Error::internal(
-                "running a program",
-                "a worker thread panicked",
-            )),
+            true => Err(Error::internal("running a program", "a worker thread panicked")),
             false => Ok(()),
         }
     }
@@ -217,13 +199,7 @@ impl Shared {
     }
 
     fn work(&self, task: &Task<'_>, index: usize) -> Result<(), Panic> {
-        let outcome = catch(|| {
-            task(&Worker {
-                index,
-                count: self.count,
-                barrier: Some(self),
-            })
-        });
+        let outcome = catch(|| task(&Worker { index, count: self.count, barrier: Some(self) }));
         if outcome.is_err() {
             self.aborted.store(true, Ordering::Release);
             self.meet.advance();
@@ -300,10 +276,7 @@ impl Event {
         let mut guard = lock(&self.mutex);
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         while self.generation.0.load(Ordering::SeqCst) == seen {
-            guard = self
-                .wake
-                .wait(guard)
-                .unwrap_or_else(PoisonError::into_inner);
+            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
@@ -326,14 +299,8 @@ fn catch(f: impl FnOnce() -> Result<(), Aborted>) -> Result<(), Panic> {
 }
 
 fn panicked(panic: Panic) -> Error {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|s| s.to_string())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    Error::internal(
-        "running a program",
-        text.unwrap_or_else(|| "a panic without a message".into()),
-    )
+    let text = panic.downcast_ref::<&str>().map(|s| s.to_string()).or_else(|| panic.downcast_ref::<String>().cloned());
+    Error::internal("running a program", text.unwrap_or_else(|| "a panic without a message".into()))
 }
 
 #[cfg(test)]
@@ -352,10 +319,7 @@ mod tests {
                         cells[worker.index()].store(round, Ordering::Relaxed);
                         worker.barrier()?;
                         wrong.fetch_add(
-                            cells
-                                .iter()
-                                .filter(|c| c.load(Ordering::Relaxed) != round)
-                                .count(),
+                            cells.iter().filter(|c| c.load(Ordering::Relaxed) != round).count(),
                             Ordering::Relaxed,
                         );
                         worker.barrier()?;
@@ -374,12 +338,7 @@ mod tests {
             for parts in 0..40 {
                 let mut next = 0;
                 for index in 0..count {
-                    let share = Worker {
-                        index,
-                        count,
-                        barrier: None,
-                    }
-                    .share(parts);
+                    let share = Worker { index, count, barrier: None }.share(parts);
                     assert_eq!(share.start, next);
                     next = share.end;
                 }

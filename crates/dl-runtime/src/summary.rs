@@ -1,0 +1,215 @@
+//! A table of a model's layers, as Keras prints it.
+
+use std::fmt;
+
+use dl_ir::{Bindings, Dim, Function, Graph, InputKind, Module, NodeId, Op};
+
+/// The layers of a model: what each gives, holds and costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The model's name.
+    pub model: String,
+    /// One row for each call of a layer, in the order of the calls.
+    pub rows: Vec<SummaryRow>,
+    /// Elements of all trainable parameters.
+    pub trainable: usize,
+    /// Elements of all buffers, such as running statistics.
+    pub buffers: usize,
+    /// Multiply-adds of the whole function with every symbolic dimension 1: those of one sample.
+    pub multiply_adds: i64,
+}
+
+/// One layer of a [`Summary`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SummaryRow {
+    /// The layer's name, such as `conv1`.
+    pub layer: String,
+    /// What it is, as written: `Conv2d(1 => 32, kernel = 3)`.
+    pub what: String,
+    /// The type of its result, such as `f32[N, 32, 28, 28]`.
+    pub output: String,
+    /// Elements of its trainable parameters; 0 where the layer is called again.
+    pub parameters: usize,
+    /// Multiply-adds of one sample.
+    pub multiply_adds: i64,
+}
+
+/// Summarises the function with the most layer calls, or all layers if none calls any.
+pub(crate) fn summarise(module: &Module, dims: &Bindings) -> Summary {
+    let function = module.functions.iter().rev().max_by_key(|f| f.calls.len());
+    let size = |decl: &dl_ir::ParamDecl| decl.ty.elements().eval(dims).map_or(0, |n| usize::try_from(n).unwrap_or(0));
+    let count = |trainable: bool| module.params.iter().filter(|p| p.trainable == trainable).map(size).sum();
+    let own = |layer: &str| -> usize {
+        module.params.iter().filter(|p| p.trainable && layer_of(module, &p.name) == Some(layer)).map(size).sum()
+    };
+    let costs = function.map(|f| costs(module, f, dims)).unwrap_or_default();
+    let cost =
+        |layer: &str| -> i64 { costs.iter().filter(|(name, _)| *name == Some(layer)).map(|(_, cost)| cost).sum() };
+    let calls = |layer: u32| function.map_or(0, |f| f.calls.iter().filter(|(l, _)| *l == layer).count() as i64);
+    let mut rows: Vec<SummaryRow> = vec![];
+    for (index, ty) in function.iter().flat_map(|f| &f.calls) {
+        let Some(layer) = module.layers.get(*index as usize) else { continue };
+        let again = rows.iter().any(|row| row.layer == layer.name);
+        rows.push(SummaryRow {
+            layer: layer.name.clone(),
+            what: layer.what.clone(),
+            output: ty.to_string(),
+            parameters: if again { 0 } else { own(&layer.name) },
+            multiply_adds: cost(&layer.name) / calls(*index).max(1),
+        });
+    }
+    let multiply_adds = costs.iter().map(|(_, cost)| cost).sum();
+    Summary { model: module.name.clone(), rows, trainable: count(true), buffers: count(false), multiply_adds }
+}
+
+/// The layer whose name is the longest prefix of a parameter's name.
+fn layer_of<'a>(module: &'a Module, param: &str) -> Option<&'a str> {
+    let names = module.layers.iter().map(|l| l.name.as_str());
+    names
+        .filter(|name| param.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+        .max_by_key(|name| name.len())
+}
+
+/// Multiply-adds of every product in the graph, with the layer whose parameter it uses.
+fn costs<'a>(module: &'a Module, function: &Function, dims: &Bindings) -> Vec<(Option<&'a str>, i64)> {
+    let graph = &function.graph;
+    let live = graph.live();
+    let products = graph.ids().filter(|id| live[id.index()]);
+    products.filter_map(|id| Some((owner(module, graph, id), product_cost(graph, id, dims)?))).collect()
+}
+
+fn owner<'a>(module: &'a Module, graph: &Graph, product: NodeId) -> Option<&'a str> {
+    graph[product].args.iter().find_map(|&arg| {
+        let mut source = arg;
+        while let (Op::Reshape | Op::Transpose | Op::Broadcast | Op::Cast | Op::Slice, [only, ..]) =
+            (graph[source].op, &graph[source].args[..])
+        {
+            source = *only;
+        }
+        let input = graph.inputs.iter().find(|i| i.node == source && i.kind == InputKind::Param)?;
+        layer_of(module, &input.name)
+    })
+}
+
+fn product_cost(graph: &Graph, id: NodeId, dims: &Bindings) -> Option<i64> {
+    let node = &graph[id];
+    let summed = match node.op {
+        Op::Dot => {
+            let shape = &graph.ty(node.args[0]).shape;
+            node.attrs.get_axes("sum_a").into_iter().fold(Dim::ONE, |n, axis| n * shape[axis].clone())
+        }
+        // All of a filter but its output channels: w is [O, C/groups, kernel…], or [kernel…, C/groups, O].
+        Op::Conv => {
+            let shape = &graph.ty(node.args[1]).shape;
+            let filter = if node.attrs.get_word("layout") == "last" { &shape[..shape.len() - 1] } else { &shape[1..] };
+            filter.iter().fold(Dim::ONE, |n, dim| n * dim.clone())
+        }
+        _ => return None,
+    };
+    let cost = node.ty.elements() * summed;
+    let mut sample = dims.clone();
+    cost.for_each_sym(&mut |symbol| _ = sample.entry(symbol.to_string()).or_insert(1));
+    cost.eval(&sample).ok()
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let titles = ["layer", "", "output", "parameters", "multiply-adds"].map(String::from);
+        let cells = |row: &SummaryRow| {
+            [
+                row.layer.clone(),
+                row.what.clone(),
+                row.output.clone(),
+                grouped(row.parameters as i64),
+                grouped(row.multiply_adds),
+            ]
+        };
+        let rows: Vec<[String; 5]> = std::iter::once(titles).chain(self.rows.iter().map(cells)).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: [usize; 5] = std::array::from_fn(width);
+        let line = "-".repeat(widths.iter().sum::<usize>() + 8);
+        writeln!(f, "{}\n{line}", self.model)?;
+        for (i, row) in rows.iter().enumerate() {
+            let [layer, what, output, parameters, cost] = row;
+            let [a, b, c, d, e] = widths;
+            writeln!(f, "{layer:a$}  {what:b$}  {output:c$}  {parameters:>d$}  {cost:>e$}")?;
+            if i == 0 {
+                writeln!(f, "{line}")?;
+            }
+        }
+        let kib = |elements: usize| elements as f64 * 4.0 / 1024.0;
+        writeln!(f, "{line}\nparameters: {} ({:.1} KiB)", grouped(self.trainable as i64), kib(self.trainable))?;
+        if self.buffers > 0 {
+            writeln!(f, "buffers: {}", grouped(self.buffers as i64))?;
+        }
+        write!(f, "multiply-adds a sample: {}", grouped(self.multiply_adds))
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(n: i64) -> String {
+    let digits = n.unsigned_abs().to_string();
+    let mut out = String::from(if n < 0 { "-" } else { "" });
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dl_ir::{Builder, DType, FnKind, Init, LayerDecl, ParamDecl, Role, Type};
+
+    fn module() -> Module {
+        let mut b = Builder::new();
+        let x = b.input(InputKind::Arg, "x", Type::new(DType::F32, [Dim::sym("N"), Dim::sym("H")]));
+        let w = b.input(InputKind::Param, "fc.weight", Type::new(DType::F32, [Dim::from(10i64), Dim::sym("H")]));
+        let y = b.dot(x, w, &[], &[(1, 1)]).unwrap();
+        b.output(Role::Result, y);
+        let ty = b.ty(y).clone();
+        let param = |name: &str, shape: Vec<Dim>, trainable| ParamDecl {
+            name: name.into(),
+            ty: Type::new(DType::F32, shape),
+            init: Init::Zeros,
+            trainable,
+        };
+        Module {
+            name: "Net".into(),
+            dims: vec!["H".into()],
+            params: vec![
+                param("fc.weight", vec![Dim::from(10i64), Dim::sym("H")], true),
+                param("fc.bias", vec![Dim::from(10i64)], true),
+                param("norm.running_mean", vec![Dim::from(10i64)], false),
+            ],
+            layers: vec![LayerDecl { name: "fc".into(), what: "Linear(H => 10)".into() }],
+            functions: vec![Function {
+                name: "forward".into(),
+                kind: FnKind::Eval,
+                graph: b.finish(),
+                calls: vec![(0, ty.clone()), (0, ty)],
+            }],
+            ..Module::default()
+        }
+    }
+
+    #[test]
+    fn layers_are_listed_with_what_they_hold_and_cost() {
+        let summary = summarise(&module(), &Bindings::from([("H".into(), 300)]));
+        assert_eq!((summary.trainable, summary.buffers, summary.multiply_adds), (3010, 10, 3000));
+        assert_eq!((summary.rows[0].parameters, summary.rows[1].parameters), (3010, 0), "shared weights count once");
+        let text = summary.to_string();
+        assert!(text.contains("fc     Linear(H => 10)  f32[N, 10]       3,010"), "{text}");
+        assert!(text.ends_with("parameters: 3,010 (11.8 KiB)\nbuffers: 10\nmultiply-adds a sample: 3,000"), "{text}");
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}
