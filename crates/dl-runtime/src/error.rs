@@ -191,6 +191,8 @@ pub enum Error {
         /// Its size.
         bytes: usize,
     },
+    /// Something outside the runtime, such as reading a data set.
+    Other(Box<dyn std::error::Error + Send + Sync>),
     /// A fault of this library, never of the caller.
     Internal {
         /// What was being done, such as "compiling `loss`".
@@ -300,6 +302,7 @@ impl fmt::Display for Error {
                     *bytes as f64 / 1048576.0
                 )
             }
+            Error::Other(error) => error.fmt(f),
             Error::Internal { stage, problem } => {
                 write!(
                     f,
@@ -314,6 +317,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(source),
+            Error::Other(error) => error.source(),
             _ => None,
         }
     }

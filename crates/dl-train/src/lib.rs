@@ -15,6 +15,8 @@
 //! assert_eq!(accuracy(&scores, &array![0, 1, 1]), 2.0 / 3.0);
 //! assert_eq!(scores.batches(2, Shuffle(0)).map(|x| x.nrows()).collect::<Vec<_>>(), [2, 1]);
 //! ```
+//!
+//! The errors of this crate become a [`dl_runtime::Error`] by `?`, so that one `Result` serves a whole program.
 
 pub mod data;
 pub mod metrics;

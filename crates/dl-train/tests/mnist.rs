@@ -125,6 +125,14 @@ fn counts_must_agree_and_labels_must_be_digits() {
     assert!(error.to_string().ends_with("is out of range: the 10 classes are 0 to 9"));
 }
 
+#[test]
+fn errors_pass_through_the_result_of_the_runtime() {
+    fn load() -> dl_runtime::Result<Mnist> {
+        Ok(Mnist::load("no/such/place")?)
+    }
+    assert!(load().unwrap_err().to_string().starts_with("no training images found"));
+}
+
 const TRAIN_IMAGES: &str = "train-images-idx3-ubyte.gz";
 
 /// A directory with a valid set of two training and two test images, removed when dropped.

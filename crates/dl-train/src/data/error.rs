@@ -125,3 +125,9 @@ impl std::error::Error for DataError {
         }
     }
 }
+
+impl From<DataError> for dl_runtime::Error {
+    fn from(error: DataError) -> Self {
+        Self::Other(Box::new(error))
+    }
+}

@@ -74,3 +74,9 @@ impl fmt::Display for MetricError {
 }
 
 impl std::error::Error for MetricError {}
+
+impl From<MetricError> for dl_runtime::Error {
+    fn from(error: MetricError) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
