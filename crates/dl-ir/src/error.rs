@@ -12,7 +12,7 @@ pub struct OpError {
     /// The op.
     pub op: Op,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What is wrong with the operands or attributes of an op.
@@ -100,7 +100,7 @@ pub enum Problem {
 impl OpError {
     /// An error of `op`.
     pub fn new(op: Op, problem: Problem) -> OpError {
-        OpError { op, problem }
+        OpError { op, problem: Box::new(problem) }
     }
 }
 
@@ -115,7 +115,9 @@ impl fmt::Display for Problem {
         match self {
             Problem::Arity { expected, found } => write!(f, "takes {expected} operands, but {found} are given"),
             Problem::DType { arg, expected, found } => write!(f, "operand {arg} must be {expected}, but it is {found}"),
-            Problem::Rank { arg, expected, found } => write!(f, "operand {arg} must have {expected} axes, but it is {found}"),
+            Problem::Rank { arg, expected, found } => {
+                write!(f, "operand {arg} must have {expected} axes, but it is {found}")
+            }
             Problem::Unequal { left, left_size, right, right_size, needs } => {
                 let place = |f: &mut fmt::Formatter<'_>, at: &Option<(usize, usize)>| match at {
                     Some((arg, axis)) => write!(f, "axis {axis} of operand {arg} is "),
@@ -133,7 +135,9 @@ impl fmt::Display for Problem {
                 needed(f, needs)
             }
             Problem::Axis { axis, of } => write!(f, "axis {axis} is out of range for {of}"),
-            Problem::TooSmall { axis, size, why } => write!(f, "axis {axis} of the result would have size {size}: {why}"),
+            Problem::TooSmall { axis, size, why } => {
+                write!(f, "axis {axis} of the result would have size {size}: {why}")
+            }
             Problem::Attr { name, why } => write!(f, "`{name}` {why}"),
         }
     }

@@ -90,10 +90,13 @@ pub struct Eval<'a> {
     pub ty: &'a Type,
 }
 
+/// The cotangent of each operand, `None` where no gradient flows.
+pub type Cotangents = Result<Vec<Option<NodeId>>, OpError>;
+
 /// How gradients pass through an op.
 pub enum Vjp {
     /// For each operand its cotangent, or `None` where no gradient flows by the op's meaning (an index, a condition).
-    Rule(fn(&mut Builder, &VjpArgs<'_>) -> Result<Vec<Option<NodeId>>, OpError>),
+    Rule(fn(&mut Builder, &VjpArgs<'_>) -> Cotangents),
     /// Not differentiable; the reason completes "`floor` has no gradient: …". A parameter that reaches the loss
     /// only through such ops is an error.
     None(&'static str),
