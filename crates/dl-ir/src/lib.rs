@@ -10,6 +10,7 @@ mod module;
 mod op;
 mod ops;
 pub mod random;
+pub mod text;
 mod types;
 
 pub use attrs::{Attr, AttrKind, Attrs};
