@@ -7,6 +7,7 @@ mod error;
 pub mod eval;
 mod graph;
 mod module;
+pub mod nn;
 mod op;
 mod ops;
 pub mod random;

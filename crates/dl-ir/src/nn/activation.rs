@@ -1,0 +1,217 @@
+//! Activations: each is a method and a layer, from one entry.
+
+use super::args::Args;
+use super::common::{LAST_AXIS, Made, X, floats, made, narrow, positive, scale, shift, with_constant};
+use super::elementwise::{at_least, at_most};
+use super::error::CallError;
+use super::layer::LayerDef;
+use super::method::MethodDef;
+use super::params::{Default, Kind, Param};
+use crate::build::{Builder, Built};
+use crate::dim::Dim;
+use crate::graph::NodeId;
+use crate::op::Op;
+
+macro_rules! activations {
+    ($($id:ident $layer:literal, $name:literal $aliases:tt, [$($param:expr),*], $doc:literal, $build:expr;)*) => {
+        $(const $id: MethodDef = MethodDef { name: $name, aliases: &$aliases, doc: $doc, params: &[X, $($param),*], build: $build };)*
+        /// The activations as methods.
+        pub const METHODS: &[MethodDef] = &[$($id),*];
+        /// The activations as layers.
+        pub const LAYERS: &[LayerDef] = &[$(LayerDef::of($layer, &$id)),*];
+    };
+}
+
+const fn number(name: &'static str, default: f64, doc: &'static str) -> Param {
+    Param::optional(name, Kind::Float, Default::Float(default), doc)
+}
+
+activations! {
+    RELU "Relu", "relu" [], [], "x where positive, else 0", |b, a| on_floats(b, a, relu);
+    RELU6 "Relu6", "relu6" [], [], "x held between 0 and 6", |b, a| on_floats(b, a, relu6);
+    LEAKY_RELU "LeakyRelu", "leaky_relu" [], [number("slope", 0.01, "the slope below 0")],
+        "x where positive, else slope * x", leaky_relu;
+    ELU "Elu", "elu" [], [number("alpha", 1.0, "the distance of the lower limit from 0")],
+        "x where positive, else alpha * (e^x - 1)", |b, a| elu(b, a, 1.0, a.float("alpha"), 1.0);
+    CELU "Celu", "celu" [], [number("alpha", 1.0, "the distance of the lower limit from 0")],
+        "x where positive, else alpha * (e^(x / alpha) - 1)", |b, a| elu(b, a, 1.0, a.float("alpha"), a.float("alpha"));
+    SELU "Selu", "selu" [], [], "the self-normalising exponential linear unit", |b, a| elu(b, a, SELU_SCALE, SELU_ALPHA, 1.0);
+    GELU "Gelu", "gelu" [], [Param::optional("approximate", Kind::Word(&["none", "tanh"]), Default::Word("none"), "\"tanh\" for the approximation of GPT-2")],
+        "x * Phi(x), with the normal distribution's Phi", gelu;
+    SILU "Silu", "silu" ["swish"], [], "x * sigmoid(x)", |b, a| on_floats(b, a, silu);
+    MISH "Mish", "mish" [], [], "x * tanh(softplus(x))", |b, a| on_floats(b, a, mish);
+    SOFTPLUS "Softplus", "softplus" [], [], "log(1 + e^x)", |b, a| on_floats(b, a, softplus);
+    SOFTSIGN "Softsign", "softsign" [], [], "x / (1 + |x|)", |b, a| on_floats(b, a, softsign);
+    SIGMOID "Sigmoid", "sigmoid" [], [], "1 / (1 + e^-x)", |b, a| on_floats(b, a, Builder::sigmoid);
+    LOG_SIGMOID "LogSigmoid", "log_sigmoid" ["logsigmoid"], [], "log(sigmoid(x))", |b, a| on_floats(b, a, log_sigmoid);
+    TANH "Tanh", "tanh" [], [], "the hyperbolic tangent", |b, a| on_floats(b, a, Builder::tanh);
+    HARD_TANH "HardTanh", "hard_tanh" ["hardtanh"], [], "x held between -1 and 1", |b, a| on_floats(b, a, hard_tanh);
+    HARD_SIGMOID "HardSigmoid", "hard_sigmoid" ["hardsigmoid"], [], "(x + 3) / 6 held between 0 and 1", |b, a| on_floats(b, a, hard_sigmoid);
+    HARD_SWISH "HardSwish", "hard_swish" ["hardswish"], [], "x * hard_sigmoid(x)", |b, a| on_floats(b, a, hard_swish);
+    SOFTMAX "Softmax", "softmax" [], [LAST_AXIS], "e^x / sum of e^x along the axis", |b, a| along_axis(b, a, softmax);
+    LOG_SOFTMAX "LogSoftmax", "log_softmax" [], [LAST_AXIS], "log(softmax(x)) along the axis", |b, a| along_axis(b, a, log_softmax);
+    GLU "Glu", "glu" [], [LAST_AXIS], "the first half of the axis times the sigmoid of the second", |b, a| glu(b, a);
+}
+
+const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+
+fn on_floats(b: &mut Builder, args: &Args, f: fn(&mut Builder, NodeId) -> Built) -> Made {
+    let x = args.tensor("x");
+    floats(b, 0, x)?;
+    made(f(b, x))
+}
+
+fn along_axis(b: &mut Builder, args: &Args, f: fn(&mut Builder, NodeId, usize) -> Built) -> Made {
+    let x = args.tensor("x");
+    floats(b, 0, x)?;
+    let axis = args.axis("axis", b.rank(x))?;
+    made(f(b, x, axis))
+}
+
+/// `max(x, 0)` with gradient 0 at 0.
+pub fn relu(b: &mut Builder, x: NodeId) -> Built {
+    let zero = b.constant(b.dtype(x), 0.0);
+    let off = b.le(x, zero)?;
+    b.select(off, zero, x)
+}
+
+fn relu6(b: &mut Builder, x: NodeId) -> Built {
+    let x = relu(b, x)?;
+    at_most(b, x, 6.0)
+}
+
+fn leaky_relu(b: &mut Builder, args: &Args) -> Made {
+    let x = args.tensor("x");
+    floats(b, 0, x)?;
+    let (on, below) = (positive(b, x)?, scale(b, x, args.float("slope"))?);
+    made(b.select(on, x, below))
+}
+
+/// `scale * (x where positive, else alpha * (e^(x / width) - 1))`. The exponent sees no positive x, which could
+/// overflow and turn the unused branch's gradient into NaN.
+fn elu(b: &mut Builder, args: &Args, factor: f64, alpha: f64, width: f64) -> Made {
+    let x = args.tensor("x");
+    let zero = b.constant(floats(b, 0, x)?, 0.0);
+    let on = positive(b, x)?;
+    let negative = b.select(on, zero, x)?;
+    let narrowed = if width == 1.0 { negative } else { with_constant(b, Op::Div, negative, width)? };
+    let below = b.expm1(narrowed)?;
+    let below = scale(b, below, alpha)?;
+    let y = b.select(on, x, below)?;
+    Ok(if factor == 1.0 { y } else { scale(b, y, factor)? }.into())
+}
+
+fn gelu(b: &mut Builder, args: &Args) -> Made {
+    let x = args.tensor("x");
+    floats(b, 0, x)?;
+    let half = scale(b, x, 0.5)?;
+    let bell = if args.word("approximate") == "tanh" {
+        let square = b.mul(x, x)?;
+        let cubic = scale(b, square, 0.044715)?;
+        let cubic = shift(b, cubic, 1.0)?;
+        let inner = b.mul(x, cubic)?;
+        let inner = scale(b, inner, (2.0 / std::f64::consts::PI).sqrt())?;
+        b.tanh(inner)?
+    } else {
+        let scaled = scale(b, x, std::f64::consts::FRAC_1_SQRT_2)?;
+        b.erf(scaled)?
+    };
+    let bell = shift(b, bell, 1.0)?;
+    made(b.mul(half, bell))
+}
+
+fn silu(b: &mut Builder, x: NodeId) -> Built {
+    let gate = b.sigmoid(x)?;
+    b.mul(x, gate)
+}
+
+fn mish(b: &mut Builder, x: NodeId) -> Built {
+    let gate = softplus(b, x)?;
+    let gate = b.tanh(gate)?;
+    b.mul(x, gate)
+}
+
+/// `log(1 + e^x)` as `max(x, 0) + log1p(e^-|x|)`, which cannot overflow. Written with selects so that the gradient at 0
+/// is 1/2, where that of `|x|` would be lost.
+pub fn softplus(b: &mut Builder, x: NodeId) -> Built {
+    let zero = b.constant(b.dtype(x), 0.0);
+    let on = positive(b, x)?;
+    let minus = b.neg(x)?;
+    let (upper, small) = (b.select(on, x, zero)?, b.select(on, minus, x)?);
+    let small = b.exp(small)?;
+    let rest = b.log1p(small)?;
+    b.add(upper, rest)
+}
+
+/// `-log(1 + e^-x)`
+pub fn log_sigmoid(b: &mut Builder, x: NodeId) -> Built {
+    let minus = b.neg(x)?;
+    let y = softplus(b, minus)?;
+    b.neg(y)
+}
+
+fn softsign(b: &mut Builder, x: NodeId) -> Built {
+    let size = b.abs(x)?;
+    let size = shift(b, size, 1.0)?;
+    b.div(x, size)
+}
+
+fn hard_tanh(b: &mut Builder, x: NodeId) -> Built {
+    let x = at_least(b, x, -1.0)?;
+    at_most(b, x, 1.0)
+}
+
+fn hard_sigmoid(b: &mut Builder, x: NodeId) -> Built {
+    let x = shift(b, x, 3.0)?;
+    let x = relu6(b, x)?;
+    with_constant(b, Op::Div, x, 6.0)
+}
+
+fn hard_swish(b: &mut Builder, x: NodeId) -> Built {
+    let gate = hard_sigmoid(b, x)?;
+    b.mul(x, gate)
+}
+
+/// `x` less its largest value along `axis`, which changes no softmax but keeps `e^x` finite. No gradient need pass
+/// through the maximum, as it cancels.
+fn shifted(b: &mut Builder, x: NodeId, axis: usize) -> Built {
+    let max = b.reduce(Op::ReduceMax, x, &[axis], true)?;
+    let max = b.detach(max)?;
+    b.sub(x, max)
+}
+
+/// `e^x / sum of e^x` along `axis`.
+pub fn softmax(b: &mut Builder, x: NodeId, axis: usize) -> Built {
+    let shifted = shifted(b, x, axis)?;
+    let exp = b.exp(shifted)?;
+    let sum = b.sum(exp, &[axis], true)?;
+    b.div(exp, sum)
+}
+
+/// `x - log(sum of e^x)` along `axis`.
+pub fn log_softmax(b: &mut Builder, x: NodeId, axis: usize) -> Built {
+    let shifted = shifted(b, x, axis)?;
+    let exp = b.exp(shifted)?;
+    let sum = b.sum(exp, &[axis], true)?;
+    let log = b.log(sum)?;
+    b.sub(shifted, log)
+}
+
+fn glu(b: &mut Builder, args: &Args) -> Made {
+    let x = args.tensor("x");
+    floats(b, 0, x)?;
+    let axis = args.axis("axis", b.rank(x))?;
+    let size = b.shape(x)[axis].clone();
+    let half = size.floor_div(&Dim::from(2)).unwrap_or(size.clone());
+    if !b.graph.facts.equal(&(half.clone() * Dim::from(2)), &size) {
+        return Err(CallError::Inputs(format!(
+            "axis {axis} of {{0}}, {}, must have an even size to be halved",
+            b.ty(x)
+        )));
+    }
+    let value = narrow(b, x, axis, Dim::from(0), half.clone())?;
+    let gate = narrow(b, x, axis, half, size)?;
+    let gate = b.sigmoid(gate)?;
+    made(b.mul(value, gate))
+}

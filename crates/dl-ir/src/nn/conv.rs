@@ -1,0 +1,135 @@
+//! Convolutions.
+
+use super::args::Args;
+use super::error::{ArgError, CallError};
+use super::layer::{Body, Call, LayerDef, trainable};
+use super::linear::{BIAS, along_channels, positive_dim};
+use super::params::{Default, Kind, Param};
+use super::pool::{LAYOUTS, too_small};
+use crate::attrs::Attrs;
+use crate::dim::Dim;
+use crate::graph::NodeId;
+use crate::module::{Init, ParamDecl};
+use crate::op::Op;
+use crate::types::DType;
+
+const PARAMS: &[Param] = &[
+    Param::required("in", Kind::Map { pair: false }, "channels of x => channels of the result"),
+    Param::required("kernel", Kind::Sizes, "the size of the window"),
+    Param::optional("stride", Kind::Sizes, Default::Int(1), "the distance between windows"),
+    Param::optional(
+        "padding",
+        Kind::Padding,
+        Default::Int(0),
+        "zeros on each side, or \"same\" for a result as large as x",
+    ),
+    Param::optional("dilation", Kind::Sizes, Default::Int(1), "the distance between elements of a window"),
+    Param::optional("groups", Kind::Int, Default::Int(1), "parts of the channels that do not mix"),
+    BIAS,
+];
+
+const fn conv(
+    name: &'static str,
+    doc: &'static str,
+    declare: fn(&Args) -> Result<Vec<ParamDecl>, ArgError>,
+    call: fn(&mut Call<'_>) -> Result<NodeId, CallError>,
+) -> LayerDef {
+    LayerDef { name, doc, params: PARAMS, body: Body::Own { declare, call } }
+}
+
+/// The layers of this file.
+pub const LAYERS: &[LayerDef] = &[
+    conv("Conv1d", "convolution of [N, C, L]; weight is [out, in / groups, kernel]", |a| declare(a, 1), |c| call(c, 1)),
+    conv(
+        "Conv2d",
+        "convolution of [N, C, H, W]; weight is [out, in / groups, kernel, kernel]",
+        |a| declare(a, 2),
+        |c| call(c, 2),
+    ),
+    conv(
+        "Conv3d",
+        "convolution of [N, C, D, H, W]; weight is [out, in / groups, kernel, kernel, kernel]",
+        |a| declare(a, 3),
+        |c| call(c, 3),
+    ),
+];
+
+fn declare(args: &Args, spatial: usize) -> Result<Vec<ParamDecl>, ArgError> {
+    let (from, to) = args.map("in");
+    positive_dim(args, "in", &from)?;
+    positive_dim(args, "in", &to)?;
+    let (kernel, groups) = (args.sizes("kernel", spatial, 1)?, args.int("groups"));
+    if groups < 1 {
+        return Err(args.error("groups", format!("`groups` must be at least 1, but it is {groups}")));
+    }
+    for (side, channels) in [("in", &from), ("out", &to)] {
+        if channels.as_const().is_some_and(|c| c % groups != 0) {
+            let message = format!("{channels} channels {side} do not divide into {groups} groups");
+            return Err(args.error("groups", message));
+        }
+    }
+    Geometry::of(args, spatial)?;
+    let inner = from.floor_div(&Dim::from(groups)).unwrap_or(from);
+    let fan_in = inner.clone() * Dim::from(kernel.iter().product::<i64>());
+    let mut shape = vec![to.clone(), inner];
+    shape.extend(kernel.into_iter().map(Dim::from));
+    let mut params = vec![trainable("weight", DType::F32, shape, Init::FanIn(fan_in.clone()))];
+    if args.bool("bias") {
+        params.push(trainable("bias", DType::F32, vec![to], Init::FanIn(fan_in)));
+    }
+    Ok(params)
+}
+
+fn call(c: &mut Call<'_>, spatial: usize) -> Result<NodeId, CallError> {
+    c.check_f32()?;
+    c.check_rank(spatial + 2, LAYOUTS[spatial - 1])?;
+    let (from, _) = c.args().map("in");
+    c.check_features("in", 1, "channels", &from)?;
+    let attrs = Geometry::of(c.args(), spatial)?.attrs();
+    let attrs = attrs.int("groups", c.args().int("groups")).word("layout", "first");
+    let x = c.x();
+    let Some(weight) = c.param("weight") else { return Ok(x) };
+    let y = c.b.push(Op::Conv, &[x, weight], attrs).map_err(too_small)?;
+    match c.param("bias") {
+        Some(bias) => {
+            let bias = along_channels(c, bias)?;
+            Ok(c.b.add(y, bias)?)
+        }
+        None => Ok(y),
+    }
+}
+
+/// How windows lie, for each spatial axis.
+struct Geometry {
+    stride: Vec<i64>,
+    lo: Vec<i64>,
+    hi: Vec<i64>,
+    dilation: Vec<i64>,
+}
+
+impl Geometry {
+    fn of(args: &Args, spatial: usize) -> Result<Geometry, ArgError> {
+        let (kernel, stride) = (args.sizes("kernel", spatial, 1)?, args.sizes("stride", spatial, 1)?);
+        let dilation = args.sizes("dilation", spatial, 1)?;
+        let (lo, hi) = match args.word("padding") {
+            "" => {
+                let padding = args.sizes("padding", spatial, 0)?;
+                (padding.clone(), padding)
+            }
+            "same" => {
+                if stride.iter().any(|&s| s != 1) {
+                    return Err(args.error("padding", "\"same\" padding needs a stride of 1"));
+                }
+                // An even reach puts the odd element behind, as PyTorch does.
+                let reach: Vec<i64> = kernel.iter().zip(&dilation).map(|(k, d)| d.saturating_mul(k - 1)).collect();
+                (reach.iter().map(|r| r / 2).collect(), reach.iter().map(|r| r - r / 2).collect())
+            }
+            _ => (vec![0; spatial], vec![0; spatial]),
+        };
+        Ok(Geometry { stride, lo, hi, dilation })
+    }
+
+    fn attrs(self) -> Attrs {
+        Attrs::new().ints("stride", self.stride).ints("lo", self.lo).ints("hi", self.hi).ints("dilation", self.dilation)
+    }
+}

@@ -1,0 +1,86 @@
+//! Layers, activations, losses and tensor methods, as tables.
+//!
+//! An entry says its names, arguments, defaults and documentation as data, and builds itself in a graph. `model!` knows
+//! nothing else of them, so that adding one is adding an entry here: a [`MethodDef`] to its file's `METHODS`, or a
+//! [`LayerDef`] to its file's `LAYERS`.
+//!
+//! ```
+//! use dl_ir::nn::{self, Given, Value};
+//! use dl_ir::{Builder, DType, Dim, InputKind, Type};
+//! let mut b = Builder::new();
+//! let x = b.input(InputKind::Arg, "x", Type::new(DType::F32, [Dim::sym("N"), Dim::from(784)]));
+//! let linear = nn::layer("Linear").unwrap().with(&[Given::positional(Value::Map(784.into(), 10.into()))]).unwrap();
+//! let y = linear.call(&mut b, "head", &[x]).unwrap(); // declares head.weight and head.bias
+//! let softmax = nn::method("softmax").unwrap();
+//! let args = softmax.bind(&[Given::positional(y), Given::named("axis", -1)]).unwrap();
+//! assert_eq!(softmax.build(&mut b, &args).unwrap(), Value::Tensor(dl_ir::NodeId(b.graph.nodes.len() as u32 - 1)));
+//! ```
+
+mod activation;
+mod args;
+mod common;
+mod conv;
+mod einsum;
+mod elementwise;
+mod error;
+mod index;
+mod layer;
+mod linear;
+mod loss;
+mod method;
+mod movement;
+mod norm;
+mod params;
+mod pool;
+mod product;
+mod rearrange;
+mod reduce;
+mod source;
+pub mod suggest;
+mod value;
+
+pub use args::{Args, bind};
+pub use error::{ArgError, CallError};
+pub use layer::{Body, Call, Layer, LayerDef};
+pub use method::MethodDef;
+pub use params::{Default, Kind, Param, signature};
+pub use value::{Given, Value};
+
+/// The methods and functions, a slice a file.
+const METHODS: &[&[MethodDef]] = &[
+    elementwise::METHODS,
+    activation::METHODS,
+    reduce::METHODS,
+    movement::METHODS,
+    index::METHODS,
+    product::METHODS,
+    einsum::METHODS,
+    rearrange::METHODS,
+    pool::METHODS,
+    source::METHODS,
+    loss::METHODS,
+];
+
+/// The layers, a slice a file.
+const LAYERS: &[&[LayerDef]] =
+    &[linear::LAYERS, conv::LAYERS, norm::LAYERS, pool::LAYERS, activation::LAYERS, movement::LAYERS, source::LAYERS];
+
+/// Every method and function.
+pub fn methods() -> impl Iterator<Item = &'static MethodDef> {
+    METHODS.iter().copied().flatten()
+}
+
+/// Every layer, those that are methods without parameters included.
+pub fn layers() -> impl Iterator<Item = &'static LayerDef> {
+    LAYERS.iter().copied().flatten()
+}
+
+/// The method or function of that name or alias.
+pub fn method(name: &str) -> Option<&'static MethodDef> {
+    methods().find(|m| m.name == name || m.aliases.contains(&name))
+}
+
+/// The layer of that name.
+pub fn layer(name: &str) -> Option<&'static LayerDef> {
+    layers().find(|l| l.name == name)
+}
