@@ -4,9 +4,10 @@
 //! compiled one; integers are computed in i64 and wrapped.
 
 mod run;
+mod samples;
 mod tensor;
 
-pub use run::{Inputs, run, run_nodes};
+pub use run::{Inputs, run, run_nodes, to_f64};
 pub use tensor::{Data, Tensor};
 
 pub(crate) use tensor::{each, offset, strides};

@@ -1,6 +1,7 @@
 //! The graph of `dl`: symbolic dimensions, types, the op table, autodiff, passes, layers and the evaluator.
 
 mod attrs;
+pub mod autodiff;
 mod build;
 mod dim;
 mod error;
@@ -13,6 +14,7 @@ mod ops;
 pub mod random;
 pub mod text;
 mod types;
+mod verify;
 
 pub use attrs::{Attr, AttrKind, Attrs};
 pub use build::{Builder, Built, infer};
@@ -22,3 +24,4 @@ pub use graph::{Graph, Input, InputKind, Loc, Node, NodeId, Output, Role};
 pub use module::{FnKind, Function, Init, LayerDecl, Module, ParamDecl, VERSION};
 pub use op::{Arity, Class, Cotangents, Eval, Infer, Op, OpDef, Sample, Vjp, VjpArgs};
 pub use types::{DType, Scalar, Type};
+pub use verify::{VerifyError, verify};

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{EvalError, Tensor};
+use crate::attrs::Attr;
 use crate::graph::Graph;
 use crate::op::{Eval, Op};
+use crate::types::DType;
 
 /// Values of a graph's inputs by name.
 pub type Inputs = BTreeMap<String, Tensor>;
@@ -51,4 +53,23 @@ pub fn run_nodes(graph: &Graph, inputs: &Inputs) -> Result<Vec<Option<Tensor>>, 
         values[id.index()] = Some(value.map_err(at)?);
     }
     Ok(values)
+}
+
+/// The graph with every f32 made f64: what finite differences are taken of.
+pub fn to_f64(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    let widen = |dtype: &mut DType| {
+        if *dtype == DType::F32 {
+            *dtype = DType::F64;
+        }
+    };
+    for node in &mut graph.nodes {
+        widen(&mut node.ty.dtype);
+        for (_, attr) in node.attrs.iter_mut() {
+            if let Attr::DType(dtype) = attr {
+                widen(dtype);
+            }
+        }
+    }
+    graph
 }

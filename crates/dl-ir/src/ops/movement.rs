@@ -6,7 +6,6 @@ use crate::build::{Builder, Built};
 use crate::dim::Dim;
 use crate::error::{OpError, Problem};
 use crate::eval::{Data, EvalError, Tensor, offset, strides};
-use crate::graph::NodeId;
 use crate::op::{Arity, Class, Cotangents, Eval, Infer, Op, OpDef, Vjp, VjpArgs};
 use crate::types::{DType, Type};
 

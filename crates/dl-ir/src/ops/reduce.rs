@@ -5,7 +5,6 @@ use crate::attrs::{AttrKind, Attrs};
 use crate::build::Builder;
 use crate::error::OpError;
 use crate::eval::{Data, EvalError, Tensor, each, offset, strides};
-use crate::graph::NodeId;
 use crate::op::{Arity, Class, Cotangents, Eval, Infer, OpDef, Sample, Vjp, VjpArgs};
 use crate::types::{DType, Type};
 
