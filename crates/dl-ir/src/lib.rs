@@ -11,7 +11,6 @@ mod module;
 pub mod nn;
 mod op;
 mod ops;
-pub mod plan;
 pub mod random;
 pub mod text;
 mod types;
