@@ -14,7 +14,13 @@ use crate::op::Op;
 
 macro_rules! activations {
     ($($id:ident $layer:literal, $name:literal $aliases:tt, [$($param:expr),*], $doc:literal, $build:expr;)*) => {
-        $(const $id: MethodDef = MethodDef { name: $name, aliases: &$aliases, doc: $doc, params: &[X, $($param),*], build: $build };)*
+        $(const $id: MethodDef = MethodDef {
+            name: $name,
+            aliases: &$aliases,
+            doc: $doc,
+            params: &[X, $($param),*],
+            build: $build,
+        };)*
         /// The activations as methods.
         pub const METHODS: &[MethodDef] = &[$($id),*];
         /// The activations as layers.
@@ -26,6 +32,13 @@ const fn number(name: &'static str, default: f64, doc: &'static str) -> Param {
     Param::optional(name, Kind::Float, Default::Float(default), doc)
 }
 
+const APPROXIMATE: Param = Param::optional(
+    "approximate",
+    Kind::Word(&["none", "tanh"]),
+    Default::Word("none"),
+    "\"tanh\" for the approximation of GPT-2",
+);
+
 activations! {
     RELU "Relu", "relu" [], [], "x where positive, else 0", |b, a| on_floats(b, a, relu);
     RELU6 "Relu6", "relu6" [], [], "x held between 0 and 6", |b, a| on_floats(b, a, relu6);
@@ -35,8 +48,9 @@ activations! {
         "x where positive, else alpha * (e^x - 1)", |b, a| elu(b, a, 1.0, a.float("alpha"), 1.0);
     CELU "Celu", "celu" [], [number("alpha", 1.0, "the distance of the lower limit from 0")],
         "x where positive, else alpha * (e^(x / alpha) - 1)", |b, a| elu(b, a, 1.0, a.float("alpha"), a.float("alpha"));
-    SELU "Selu", "selu" [], [], "the self-normalising exponential linear unit", |b, a| elu(b, a, SELU_SCALE, SELU_ALPHA, 1.0);
-    GELU "Gelu", "gelu" [], [Param::optional("approximate", Kind::Word(&["none", "tanh"]), Default::Word("none"), "\"tanh\" for the approximation of GPT-2")],
+    SELU "Selu", "selu" [], [],
+        "the self-normalising exponential linear unit", |b, a| elu(b, a, SELU_SCALE, SELU_ALPHA, 1.0);
+    GELU "Gelu", "gelu" [], [APPROXIMATE],
         "x * Phi(x), with the normal distribution's Phi", gelu;
     SILU "Silu", "silu" ["swish"], [], "x * sigmoid(x)", |b, a| on_floats(b, a, silu);
     MISH "Mish", "mish" [], [], "x * tanh(softplus(x))", |b, a| on_floats(b, a, mish);
@@ -46,10 +60,12 @@ activations! {
     LOG_SIGMOID "LogSigmoid", "log_sigmoid" ["logsigmoid"], [], "log(sigmoid(x))", |b, a| on_floats(b, a, log_sigmoid);
     TANH "Tanh", "tanh" [], [], "the hyperbolic tangent", |b, a| on_floats(b, a, Builder::tanh);
     HARD_TANH "HardTanh", "hard_tanh" ["hardtanh"], [], "x held between -1 and 1", |b, a| on_floats(b, a, hard_tanh);
-    HARD_SIGMOID "HardSigmoid", "hard_sigmoid" ["hardsigmoid"], [], "(x + 3) / 6 held between 0 and 1", |b, a| on_floats(b, a, hard_sigmoid);
+    HARD_SIGMOID "HardSigmoid", "hard_sigmoid" ["hardsigmoid"], [],
+        "(x + 3) / 6 held between 0 and 1", |b, a| on_floats(b, a, hard_sigmoid);
     HARD_SWISH "HardSwish", "hard_swish" ["hardswish"], [], "x * hard_sigmoid(x)", |b, a| on_floats(b, a, hard_swish);
     SOFTMAX "Softmax", "softmax" [], [LAST_AXIS], "e^x / sum of e^x along the axis", |b, a| along_axis(b, a, softmax);
-    LOG_SOFTMAX "LogSoftmax", "log_softmax" [], [LAST_AXIS], "log(softmax(x)) along the axis", |b, a| along_axis(b, a, log_softmax);
+    LOG_SOFTMAX "LogSoftmax", "log_softmax" [], [LAST_AXIS],
+        "log(softmax(x)) along the axis", |b, a| along_axis(b, a, log_softmax);
     GLU "Glu", "glu" [], [LAST_AXIS], "the first half of the axis times the sigmoid of the second", |b, a| glu(b, a);
 }
 

@@ -16,8 +16,8 @@ use crate::op::Op;
 pub const METHODS: &[MethodDef] = &[MethodDef {
     name: "einsum",
     aliases: &[],
-    doc: "the product of tensors whose axes are named by letters, summed over the letters that the result does not have: \
-          `einsum(\"bij,bjk->bik\", x, y)`; `...` stands for any axes, which broadcast",
+    doc: "the product of tensors whose axes are named by letters, summed over the letters that the result does not \
+          have: `einsum(\"bij,bjk->bik\", x, y)`; `...` stands for any axes, which broadcast",
     params: &[
         Param::required(
             "pattern",
@@ -219,7 +219,8 @@ fn letters(term: &Term) -> impl Iterator<Item = (char, Range<usize>)> {
     })
 }
 
-/// The axes of the result: as the pattern says, or those under `...` and the letters that occur once, in alphabetical order.
+/// The axes of the result: as the pattern says, or those under `...` and the letters that occur once,
+/// in alphabetical order.
 fn result_axes(pattern: &Pattern, operands: &[Named]) -> Result<Vec<Axis>, Problem> {
     let depth = operands
         .iter()

@@ -21,7 +21,8 @@ pub const METHODS: &[MethodDef] = &[
     MethodDef {
         name: "slice",
         aliases: &[],
-        doc: "a range of each of the first axes; an index in place of a range takes its axis away, negative ends count from the end",
+        doc: "a range of each of the first axes; an index in place of a range takes its axis away, negative ends count \
+              from the end",
         params: &[
             X,
             Param::required("ranges", Kind::Ranges, "a range or an index for each axis, such as `.., 0..3`").rest(),

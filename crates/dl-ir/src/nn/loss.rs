@@ -29,6 +29,17 @@ const CLASS_AXIS: Param = Param::optional(
     "the axis of classes; by default 1, or the last where only that leaves the target's shape",
 );
 
+const SMOOTHING: Param = Param::optional(
+    "label_smoothing",
+    Kind::Float,
+    Default::Float(0.0),
+    "the share of the target spread over all classes",
+);
+
+const fn knee(name: &'static str) -> Param {
+    Param::optional(name, Kind::Float, Default::Float(1.0), "where the parabola meets the line, above 0")
+}
+
 macro_rules! losses {
     ($($name:literal $aliases:tt, [$($param:expr),*], $doc:literal, $build:expr;)*) => {
         /// The methods of this file.
@@ -40,8 +51,7 @@ macro_rules! losses {
 
 losses! {
     "cross_entropy" [], [CLASSES, IGNORE,
-        Param::optional("label_smoothing", Kind::Float, Default::Float(0.0), "the share of the target spread over all classes"),
-        REDUCTION, WEIGHT, CLASS_AXIS],
+        SMOOTHING, REDUCTION, WEIGHT, CLASS_AXIS],
         "the negative log-probability of the right class, from logits", |b, a| classes(b, a, true);
     "nll" ["nll_loss"], [CLASSES, IGNORE, REDUCTION, WEIGHT, CLASS_AXIS],
         "the negative log-probability of the right class, from log-probabilities", |b, a| classes(b, a, false);
@@ -53,9 +63,9 @@ losses! {
         let d = b.sub(x, t)?;
         b.abs(d)
     });
-    "smooth_l1" ["smooth_l1_loss"], [TARGET, Param::optional("beta", Kind::Float, Default::Float(1.0), "where the parabola meets the line, above 0"), REDUCTION],
+    "smooth_l1" ["smooth_l1_loss"], [TARGET, knee("beta"), REDUCTION],
         "the absolute error, less beta / 2, rounded off to a parabola below beta", smooth_l1;
-    "huber" ["huber_loss"], [TARGET, Param::optional("delta", Kind::Float, Default::Float(1.0), "where the parabola meets the line, above 0"), REDUCTION],
+    "huber" ["huber_loss"], [TARGET, knee("delta"), REDUCTION],
         "half the squared error up to delta, linear beyond", huber;
     "bce" ["binary_cross_entropy"], [TARGET, REDUCTION],
         "the binary cross entropy of probabilities; logarithms are held at -100", |b, a| pairwise(b, a, bce);
@@ -63,10 +73,11 @@ losses! {
         Param::optional("pos_weight", Kind::Operand, Default::Absent, "the weight of positive targets"), REDUCTION],
         "the binary cross entropy of sigmoid(x)", |b, a| pairwise(b, a, bce_with_logits);
     "kl_div" ["kl_div_loss"], [TARGET,
-        Param::optional("log_target", Kind::Bool, Default::Bool(false), "whether the target is of log-probabilities too"),
+        Param::optional("log_target", Kind::Bool, Default::Bool(false), "whether the target is of logarithms too"),
         Param::optional("reduction", Kind::Word(&["mean", "sum", "none", "batchmean"]), Default::Word("mean"),
             "\"batchmean\" (the sum divided by the first axis), \"mean\", \"sum\" or \"none\"")],
-        "target * (log(target) - x), the Kullback-Leibler divergence from log-probabilities x", |b, a| pairwise(b, a, kl_div);
+        "target * (log(target) - x), the Kullback-Leibler divergence from log-probabilities x",
+        |b, a| pairwise(b, a, kl_div);
     "cosine_similarity" [], [Param::required("target", Kind::Tensor, "the other vectors"), super::common::LAST_AXIS,
         Param::optional("eps", Kind::Float, Default::Float(1e-8), "the least length divided by")],
         "the cosine of the angle between vectors along an axis", cosine_similarity;
@@ -84,7 +95,8 @@ fn pairwise(b: &mut Builder, args: &Args, f: fn(&mut Builder, NodeId, NodeId, &A
     reduced(b, loss, args)
 }
 
-/// A target that would be broadcast is nearly always a mistake (`[N, 1]` against `[N]` compares every pair), so it is one here.
+/// A target that would be broadcast is nearly always a mistake (`[N, 1]` against `[N]` compares every pair), so it is
+/// one here.
 fn same_types(b: &Builder, x: NodeId, target: NodeId) -> Result<(), CallError> {
     let (left, right) = (b.ty(x), b.ty(target));
     if left.dtype != right.dtype {

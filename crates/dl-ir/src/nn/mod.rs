@@ -84,3 +84,55 @@ pub fn method(name: &str) -> Option<&'static MethodDef> {
 pub fn layer(name: &str) -> Option<&'static LayerDef> {
     layers().find(|l| l.name == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn check_params(owner: &str, params: &[Param]) {
+        let mut seen = BTreeSet::new();
+        for param in params {
+            assert!(seen.insert(param.name), "{owner} has `{}` twice", param.name);
+            assert!(!param.doc.is_empty(), "{owner}: `{}` is not explained", param.name);
+            if let Some(value) = param.default.value() {
+                let fits = param.kind.accept(&value).is_some();
+                assert!(fits, "{owner}: the default of `{}`, {value}, is not {}", param.name, param.kind.expects());
+            }
+            if let Default::Same(other) = param.default {
+                assert!(
+                    seen.contains(other),
+                    "{owner}: `{}` defaults to `{other}`, which is no earlier argument",
+                    param.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_tables_hold_together() {
+        let mut seen = BTreeSet::new();
+        for method in methods() {
+            for name in [&method.name].into_iter().chain(method.aliases) {
+                assert!(seen.insert(*name), "two methods are called `{name}`");
+            }
+            assert!(!method.doc.is_empty(), "`{}` is not explained", method.name);
+            check_params(method.name, method.params);
+        }
+        for layer in layers() {
+            assert!(seen.insert(layer.name), "two layers are called `{}`", layer.name);
+            assert!(!layer.doc.is_empty(), "`{}` is not explained", layer.name);
+            check_params(layer.name, layer.params);
+        }
+    }
+
+    #[test]
+    fn signatures_read_as_calls() {
+        assert_eq!(
+            method("max_pool2d").map(MethodDef::signature).as_deref(),
+            Some("max_pool2d(kernel, stride = kernel, padding = 0, dilation = 1)")
+        );
+        assert_eq!(method("mse_loss").map(MethodDef::signature).as_deref(), Some("mse(target, reduction = \"mean\")"));
+    }
+}

@@ -57,15 +57,18 @@ methods! {
         "two axes exchanged, by default the last two", transpose;
     "permute" [], [X, Param::required("axes", Kind::Axes, "for each axis of the result the axis it comes from").rest()],
         "the axes in another order", permute;
-    "squeeze" [], [X, Param::optional("axis", Kind::Axes, Default::Absent, "the axes, each of size 1; all such if left out")],
+    "squeeze" [], [X,
+        Param::optional("axis", Kind::Axes, Default::Absent, "the axes, each of size 1; all such if left out")],
         "axes of size 1 taken out", squeeze_axes;
     "unsqueeze" ["expand_dims"], [X, Param::required("axis", Kind::Int, "where the new axis stands in the result")],
         "a new axis of size 1", unsqueeze_at;
     "broadcast_to" ["expand"], [X, Param::required("shape", Kind::Shape, "the shape").rest()],
         "axes of size 1 repeated and leading axes added, to a shape", broadcast_to;
-    "concat" ["cat"], [JOINED, Param::optional("axis", Kind::Axis, Default::Int(0), "the axis along which they are joined")],
+    "concat" ["cat"], [JOINED,
+        Param::optional("axis", Kind::Axis, Default::Int(0), "the axis along which they are joined")],
         "tensors one after the other along an axis", |b, a| join(b, a, false);
-    "stack" [], [JOINED, Param::optional("axis", Kind::Int, Default::Int(0), "where the new axis stands in the result")],
+    "stack" [], [JOINED,
+        Param::optional("axis", Kind::Int, Default::Int(0), "where the new axis stands in the result")],
         "tensors of one shape along a new axis", |b, a| join(b, a, true);
     "chunk" [], [X, Param::required("chunks", Kind::Int, "how many"), LAST_AXIS],
         "a list of equal parts along an axis", chunk;
@@ -73,7 +76,8 @@ methods! {
         Param::optional("value", Kind::Operand, Default::Float(0.0), "what is filled in")],
         "elements put around the last axes", pad;
     "flip" [], [X, Param::required("axis", Kind::Axes, "the axes").rest()], "axes backwards", flip;
-    "roll" [], [X, Param::required("shift", Kind::Int, "how far; elements beyond the end come in at the beginning"), LAST_AXIS],
+    "roll" [], [X,
+        Param::required("shift", Kind::Int, "how far; elements beyond the end come in at the beginning"), LAST_AXIS],
         "elements moved along an axis, around the end", roll;
     "tril" [], [X, DIAGONAL], "the last two axes with 0 above the diagonal", |b, a| triangle(b, a, true);
     "triu" [], [X, DIAGONAL], "the last two axes with 0 below the diagonal", |b, a| triangle(b, a, false);

@@ -44,7 +44,7 @@ const fn batch_norm(
 pub const LAYERS: &[LayerDef] = &[
     batch_norm(
         "BatchNorm",
-        "each channel (axis 1) of [N, C, ..] to mean 0 and variance 1: of the batch in training, running ones otherwise",
+        "each channel (axis 1) of [N, C, ..] to mean 0 and variance 1: the batch's in training, running ones otherwise",
         |c| call_batch(c, None),
     ),
     batch_norm("BatchNorm1d", "BatchNorm of [N, C] or [N, C, L]", |c| {

@@ -29,7 +29,13 @@ const OUTPUT: Param =
 
 macro_rules! pools {
     ($($id:ident $layer:literal, $name:literal $aliases:tt, [$($param:expr),*], $doc:literal, $build:expr;)*) => {
-        $(const $id: MethodDef = MethodDef { name: $name, aliases: &$aliases, doc: $doc, params: &[X, $($param),*], build: $build };)*
+        $(const $id: MethodDef = MethodDef {
+            name: $name,
+            aliases: &$aliases,
+            doc: $doc,
+            params: &[X, $($param),*],
+            build: $build,
+        };)*
         /// The poolings as methods.
         pub const METHODS: &[MethodDef] = &[$($id),*];
         /// The poolings as layers.
@@ -38,14 +44,22 @@ macro_rules! pools {
 }
 
 pools! {
-    MAX1 "MaxPool1d", "max_pool1d" [], [KERNEL, STRIDE, PADDING, DILATION], "the largest in each window of [N, C, L]", |b, a| max_pool(b, a, 1);
-    MAX2 "MaxPool2d", "max_pool2d" [], [KERNEL, STRIDE, PADDING, DILATION], "the largest in each window of [N, C, H, W]", |b, a| max_pool(b, a, 2);
-    MAX3 "MaxPool3d", "max_pool3d" [], [KERNEL, STRIDE, PADDING, DILATION], "the largest in each window of [N, C, D, H, W]", |b, a| max_pool(b, a, 3);
-    AVG1 "AvgPool1d", "avg_pool1d" [], [KERNEL, STRIDE, PADDING, INCLUDE], "the mean of each window of [N, C, L]", |b, a| avg_pool(b, a, 1);
-    AVG2 "AvgPool2d", "avg_pool2d" [], [KERNEL, STRIDE, PADDING, INCLUDE], "the mean of each window of [N, C, H, W]", |b, a| avg_pool(b, a, 2);
-    AVG3 "AvgPool3d", "avg_pool3d" [], [KERNEL, STRIDE, PADDING, INCLUDE], "the mean of each window of [N, C, D, H, W]", |b, a| avg_pool(b, a, 3);
-    ADAPTIVE1 "AdaptiveAvgPool1d", "adaptive_avg_pool1d" [], [OUTPUT], "the means of equal parts of [N, C, L]", |b, a| adaptive(b, a, 1);
-    ADAPTIVE2 "AdaptiveAvgPool2d", "adaptive_avg_pool2d" [], [OUTPUT], "the means of equal parts of [N, C, H, W]", |b, a| adaptive(b, a, 2);
+    MAX1 "MaxPool1d", "max_pool1d" [], [KERNEL, STRIDE, PADDING, DILATION],
+        "the largest in each window of [N, C, L]", |b, a| max_pool(b, a, 1);
+    MAX2 "MaxPool2d", "max_pool2d" [], [KERNEL, STRIDE, PADDING, DILATION],
+        "the largest in each window of [N, C, H, W]", |b, a| max_pool(b, a, 2);
+    MAX3 "MaxPool3d", "max_pool3d" [], [KERNEL, STRIDE, PADDING, DILATION],
+        "the largest in each window of [N, C, D, H, W]", |b, a| max_pool(b, a, 3);
+    AVG1 "AvgPool1d", "avg_pool1d" [], [KERNEL, STRIDE, PADDING, INCLUDE],
+        "the mean of each window of [N, C, L]", |b, a| avg_pool(b, a, 1);
+    AVG2 "AvgPool2d", "avg_pool2d" [], [KERNEL, STRIDE, PADDING, INCLUDE],
+        "the mean of each window of [N, C, H, W]", |b, a| avg_pool(b, a, 2);
+    AVG3 "AvgPool3d", "avg_pool3d" [], [KERNEL, STRIDE, PADDING, INCLUDE],
+        "the mean of each window of [N, C, D, H, W]", |b, a| avg_pool(b, a, 3);
+    ADAPTIVE1 "AdaptiveAvgPool1d", "adaptive_avg_pool1d" [], [OUTPUT],
+        "the means of equal parts of [N, C, L]", |b, a| adaptive(b, a, 1);
+    ADAPTIVE2 "AdaptiveAvgPool2d", "adaptive_avg_pool2d" [], [OUTPUT],
+        "the means of equal parts of [N, C, H, W]", |b, a| adaptive(b, a, 2);
     GLOBAL "GlobalAvgPool", "global_avg_pool" [], [], "the mean over all spatial axes: [N, C, ..] to [N, C]", global;
 }
 

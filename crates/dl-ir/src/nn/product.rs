@@ -13,7 +13,8 @@ use crate::graph::NodeId;
 pub const METHODS: &[MethodDef] = &[MethodDef {
     name: "matmul",
     aliases: &["mm", "bmm"],
-    doc: "the matrix product of the last two axes, the axes before them broadcast; a vector is a row on the left and a column on the right",
+    doc: "the matrix product of the last two axes, the axes before them broadcast; a vector is a row on the left and a \
+          column on the right",
     params: &[X, Param::required("y", Kind::Tensor, "the right side")],
     build: matmul,
 }];
@@ -42,7 +43,8 @@ fn matmul(b: &mut Builder, args: &Args) -> Made {
     if !b.graph.facts.equal(&inner_x, &inner_y) {
         let which = if rank_y == 1 { "only" } else { "second last" };
         let mut sentence = format!(
-            "{{0}} is {} and {{1}} is {}: the last axis of the first ({inner_x}) must equal the {which} axis of the second ({inner_y})",
+            "{{0}} is {} and {{1}} is {}: the last axis of the first ({inner_x}) must equal the {which} axis of the \
+             second ({inner_y})",
             b.ty(x),
             b.ty(y)
         );

@@ -13,6 +13,8 @@ use crate::op::Op;
 use crate::types::DType;
 
 const AXES: Param = Param::optional("axis", Kind::Axes, Default::Absent, "an axis or a list of axes; all if left out");
+const AXIS: Param =
+    Param::optional("axis", Kind::Axis, Default::Absent, "the axis; of all elements in order if left out");
 const KEEP: Param = Param::optional("keep", Kind::Bool, Default::Bool(false), "whether the axes stay, with size 1");
 const CORRECTION: Param = Param::optional(
     "correction",
@@ -47,17 +49,19 @@ reductions! {
             b.sqrt(var)
         })
     };
-    "norm" [], [AXES, Param::optional("p", Kind::Float, Default::Float(2.0), "the order: 1, 2 or any other positive number"), KEEP],
+    "norm" [], [AXES,
+        Param::optional("p", Kind::Float, Default::Float(2.0), "the order: 1, 2 or any other positive number"), KEEP],
         "the p-norm over axes: (sum of |x|^p)^(1/p)", norm;
     "logsumexp" [], [AXES, KEEP], "log(sum of e^x) over axes, without overflow", |b, a| on_floats(b, a, logsumexp);
-    "argmax" [], [Param::optional("axis", Kind::Axis, Default::Absent, "the axis; of all elements in order if left out"), KEEP],
+    "argmax" [], [AXIS, KEEP],
         "the index (i64) of the first largest element", |b, a| arg_extreme(b, a, false);
-    "argmin" [], [Param::optional("axis", Kind::Axis, Default::Absent, "the axis; of all elements in order if left out"), KEEP],
+    "argmin" [], [AXIS, KEEP],
         "the index (i64) of the first smallest element", |b, a| arg_extreme(b, a, true);
     "all" [], [AXES, KEEP], "whether all are true", |b, a| truth(b, a, Op::ReduceMin);
     "any" [], [AXES, KEEP], "whether any is true", |b, a| truth(b, a, Op::ReduceMax);
     "cumsum" [], [LAST_AXIS], "the running sum along an axis, as a product with a triangular matrix", cumsum;
-    "normalize" [], [LAST_AXIS, Param::optional("eps", Kind::Float, Default::Float(1e-12), "the least length divided by")],
+    "normalize" [], [LAST_AXIS,
+        Param::optional("eps", Kind::Float, Default::Float(1e-12), "the least length divided by")],
         "x divided by its Euclidean length along an axis", normalize;
 }
 
@@ -120,7 +124,8 @@ fn norm(b: &mut Builder, args: &Args) -> Made {
     })
 }
 
-/// The maximum is taken out before the exponential, unless it is infinite: then nothing need be, and `inf - inf` is NaN.
+/// The maximum is taken out before the exponential, unless it is infinite: then nothing need be, and
+/// `inf - inf` is NaN.
 fn logsumexp(b: &mut Builder, x: NodeId, over: &[usize], keep: bool) -> Built {
     let max = b.reduce(Op::ReduceMax, x, over, true)?;
     let max = b.detach(max)?;

@@ -1,0 +1,207 @@
+//! Where values lie: one arena, with offsets that are shared by values which are never alive together.
+
+use super::coords::{Axis, Coords, identity, merge, of_operand};
+use super::view::sizes;
+use super::{Fused, Group, GroupKind};
+use crate::graph::{Graph, NodeId, Role};
+
+/// Every value starts at a multiple of so many bytes.
+pub const ALIGN: u64 = 64;
+
+/// Where a value lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// In the storage of that input: the input itself, or the new value which is written over it.
+    Input(NodeId),
+    /// In the arena.
+    Arena {
+        /// Bytes from its start.
+        offset: u64,
+        /// Size of the value.
+        bytes: u64,
+    },
+}
+
+/// Where every value lies, for a graph that has been fused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// By node: inputs and what groups store; `None` for aliases and for nodes that are not in memory.
+    pub slots: Vec<Option<Slot>>,
+    /// Updates to be copied when all groups have run: from the memory of a node to the storage of an input. All sources
+    /// are read before any input is written that is a source as well.
+    pub copies: Vec<(NodeId, NodeId)>,
+    /// Size of the arena.
+    pub arena_bytes: u64,
+    /// The most bytes of the arena alive at once: no plan can do with less.
+    pub peak_bytes: u64,
+}
+
+/// A value in the arena, alive from the first to the last group, both inclusive.
+struct Life {
+    node: NodeId,
+    bytes: u64,
+    first: usize,
+    last: usize,
+}
+
+/// Plans the memory of a fused graph.
+pub fn memory(graph: &Graph, fused: &Fused) -> MemoryPlan {
+    let mut slots: Vec<Option<Slot>> = vec![None; graph.nodes.len()];
+    for input in &graph.inputs {
+        slots[input.node.index()] = Some(Slot::Input(input.node));
+    }
+    let copies = place_updates(graph, fused, &mut slots);
+    let last_use = last_uses(graph, fused);
+    let mut lives: Vec<Life> = vec![];
+    // Which life a node shares, by node.
+    let mut shares: Vec<Option<usize>> = vec![None; graph.nodes.len()];
+    for (at, group) in fused.groups.iter().enumerate() {
+        let mut taken = vec![];
+        for &node in group.outputs.iter().filter(|n| slots[n.index()].is_none()) {
+            let donor = group.inputs.iter().copied().find(|&input| {
+                last_use[input.index()] == at
+                    && shares[input.index()].is_some()
+                    && !taken.contains(&input)
+                    && may_overwrite(graph, fused, group, input, node)
+            });
+            let life = match donor.and_then(|d| shares[d.index()]) {
+                Some(life) => {
+                    taken.extend(donor);
+                    lives[life].last = last_use[node.index()].max(at);
+                    life
+                }
+                None => {
+                    let last = last_use[node.index()].max(at);
+                    lives.push(Life { node, bytes: bytes(graph, node), first: at, last });
+                    lives.len() - 1
+                }
+            };
+            shares[node.index()] = Some(life);
+        }
+    }
+    let (offsets, arena_bytes) = best_fit(&lives);
+    let peak = |at: usize| lives.iter().filter(|l| l.first <= at && at <= l.last).map(|l| aligned(l.bytes)).sum();
+    let peak_bytes = (0..fused.groups.len()).map(peak).max().unwrap_or(0);
+    for id in graph.ids() {
+        if let Some(life) = shares[id.index()] {
+            slots[id.index()] = Some(Slot::Arena { offset: offsets[life], bytes: lives[life].bytes });
+        }
+    }
+    MemoryPlan { slots, copies, arena_bytes, peak_bytes }
+}
+
+/// The size of a node's value.
+pub(super) fn bytes(graph: &Graph, node: NodeId) -> u64 {
+    let elements: i64 = sizes(graph, node).iter().product();
+    elements as u64 * graph.ty(node).dtype.size() as u64
+}
+
+/// Lets updates be written over what they replace where nobody reads that afterwards; returns the other ones.
+fn place_updates(graph: &Graph, fused: &Fused, slots: &mut [Option<Slot>]) -> Vec<(NodeId, NodeId)> {
+    let mut copies = vec![];
+    for output in &graph.outputs {
+        let Role::Update(name) = &output.role else { continue };
+        let (Some(input), Some(root)) = (graph.input(name).map(|i| i.node), fused.root(output.node)) else { continue };
+        if root == input {
+            continue;
+        }
+        let writer = fused.groups.iter().position(|g| g.outputs.contains(&output.node));
+        let in_place = slots[output.node.index()].is_none()
+            && writer.is_some_and(|at| {
+                let later = &fused.groups[at + 1..];
+                let group = &fused.groups[at];
+                !later.iter().any(|g| g.inputs.contains(&input))
+                    && !graph.outputs.iter().any(|o| fused.root(o.node) == Some(input))
+                    && (!group.inputs.contains(&input) || may_overwrite(graph, fused, group, input, output.node))
+            });
+        if in_place {
+            slots[output.node.index()] = Some(Slot::Input(input));
+        } else {
+            copies.push((root, input));
+        }
+    }
+    copies
+}
+
+/// The last group that reads each node; for outputs a number behind all groups.
+fn last_uses(graph: &Graph, fused: &Fused) -> Vec<usize> {
+    let mut last = vec![0; graph.nodes.len()];
+    for (at, group) in fused.groups.iter().enumerate() {
+        group.inputs.iter().for_each(|n| last[n.index()] = at);
+    }
+    for root in graph.outputs.iter().filter_map(|o| fused.root(o.node)) {
+        last[root.index()] = fused.groups.len();
+    }
+    last
+}
+
+/// Whether `output` can be written over `input`: each iteration of the group reads no other element of the input than
+/// the one it then writes.
+fn may_overwrite(graph: &Graph, fused: &Fused, group: &Group, input: NodeId, output: NodeId) -> bool {
+    group.kind == GroupKind::Map
+        && group.anchor.is_none()
+        && graph.ty(input).dtype.size() == graph.ty(output).dtype.size()
+        && sizes(graph, input) == sizes(graph, output)
+        && read_coords(graph, fused, group, input) == identity(&sizes(graph, input))
+}
+
+/// At which coordinates of the loops of a map an input is read.
+fn read_coords(graph: &Graph, fused: &Fused, group: &Group, input: NodeId) -> Coords {
+    let mut coords: Vec<Option<Coords>> = vec![None; graph.nodes.len()];
+    for &output in &group.outputs {
+        coords[output.index()] = Some(identity(&sizes(graph, output)));
+    }
+    let mut found: Option<Coords> = None;
+    for &node in group.nodes.iter().rev() {
+        let Some(at) = coords[node.index()].clone() else { continue };
+        for (i, &arg) in graph[node].args.iter().enumerate() {
+            let read = of_operand(graph, node, i, &at);
+            let slot = if arg == input {
+                &mut found
+            } else if fused.root(arg) == Some(input) {
+                // Through an alias: the same element only if the loops are the alias's, which the caller's shapes are not.
+                found.get_or_insert_with(|| read.clone()).fill(Axis::Other);
+                continue;
+            } else {
+                &mut coords[arg.index()]
+            };
+            match slot {
+                Some(before) => merge(before, &read),
+                None => *slot = Some(read),
+            }
+        }
+    }
+    found.unwrap_or_default()
+}
+
+fn aligned(bytes: u64) -> u64 {
+    bytes.next_multiple_of(ALIGN)
+}
+
+/// Offsets of all lives, and the size of the arena: the largest first, each in the tightest gap between those which are
+/// alive at the same time.
+fn best_fit(lives: &[Life]) -> (Vec<u64>, u64) {
+    let mut order: Vec<usize> = (0..lives.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].bytes), lives[i].first, lives[i].node));
+    let mut offsets = vec![0; lives.len()];
+    let mut placed: Vec<usize> = vec![];
+    let mut total = 0;
+    for i in order {
+        let life = &lives[i];
+        let meets = |o: &usize| lives[*o].first <= life.last && life.first <= lives[*o].last;
+        let mut others: Vec<(u64, u64)> =
+            placed.iter().copied().filter(meets).map(|o| (offsets[o], offsets[o] + aligned(lives[o].bytes))).collect();
+        others.sort_unstable();
+        let (mut end, mut best) = (0, None);
+        for (start, stop) in others {
+            if start >= end + aligned(life.bytes) && best.is_none_or(|(_, gap)| start - end < gap) {
+                best = Some((end, start - end));
+            }
+            end = end.max(stop);
+        }
+        offsets[i] = best.map_or(end, |(offset, _)| offset);
+        total = total.max(offsets[i] + aligned(life.bytes));
+        placed.push(i);
+    }
+    (offsets, total)
+}

@@ -1,0 +1,83 @@
+//! What fusion may do with single nodes.
+
+use super::view::sizes;
+use crate::graph::{Graph, NodeId};
+use crate::op::{Class, Op};
+
+/// A constant list of more elements is stored rather than selected from.
+const LONGEST_INLINE_LIST: i64 = 8;
+
+/// How a node can be computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nature {
+    /// An input.
+    Input,
+    /// Costs next to nothing and reads nothing: computed wherever it is used.
+    Free,
+    /// Only another way to address its operand.
+    View,
+    /// Movement that costs a comparison or an index for each element.
+    Moved,
+    /// Elementwise, a few instructions.
+    Cheap,
+    /// A polynomial or a generator: never computed twice.
+    Dear,
+    /// Folds axes.
+    Reduce,
+    /// The anchor of a group of its own kind.
+    Anchor,
+}
+
+pub(super) fn nature(graph: &Graph, node: NodeId) -> Nature {
+    let n = &graph[node];
+    match n.op {
+        Op::Input => Nature::Input,
+        Op::Const if numel(graph, node) > LONGEST_INLINE_LIST => Nature::Anchor,
+        Op::Const | Op::Iota | Op::DimValue => Nature::Free,
+        Op::Random => Nature::Dear,
+        Op::Reshape | Op::Transpose | Op::Broadcast | Op::Slice | Op::Flip | Op::Detach => Nature::View,
+        Op::Pad | Op::Concat | Op::Gather => Nature::Moved,
+        Op::ScatterAdd if is_one_hot(graph, node) => Nature::Moved,
+        Op::Rsqrt
+        | Op::Exp
+        | Op::Expm1
+        | Op::Log
+        | Op::Log1p
+        | Op::Sin
+        | Op::Cos
+        | Op::Tanh
+        | Op::Sigmoid
+        | Op::Erf => Nature::Dear,
+        Op::Rem | Op::Pow | Op::Atan2 => Nature::Dear,
+        _ => match n.op.class() {
+            Class::Elementwise => Nature::Cheap,
+            Class::Reduce => Nature::Reduce,
+            _ => Nature::Anchor,
+        },
+    }
+}
+
+/// Whether a `scatter_add` adds at exactly one place along its axis for each place on the others, so that it can be
+/// computed element by element: a comparison with the index.
+pub fn is_one_hot(graph: &Graph, node: NodeId) -> bool {
+    let n = &graph[node];
+    if n.op != Op::ScatterAdd {
+        return false;
+    }
+    let axis = n.attrs.get_int("axis") as usize;
+    let (x, index) = (sizes(graph, node), sizes(graph, n.args[1]));
+    (0..x.len()).all(|a| index[a] == if a == axis { 1 } else { x[a] })
+}
+
+/// Whether no two windows of a pooling share an element, so that its adjoint writes each element once.
+pub fn windows_are_apart(graph: &Graph, node: NodeId) -> bool {
+    let attrs = &graph[node].attrs;
+    let ints = |name| attrs.get_ints(name).iter().copied();
+    ints("kernel").zip(ints("stride")).all(|(k, s)| k <= s)
+        && ints("dilation").all(|d| d == 1)
+        && ints("lo").chain(ints("hi")).all(|p| p == 0)
+}
+
+pub(super) fn numel(graph: &Graph, node: NodeId) -> i64 {
+    sizes(graph, node).iter().product()
+}

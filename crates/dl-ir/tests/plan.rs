@@ -1,0 +1,85 @@
+//! Plans of whole programs.
+
+use dl_ir::nn::{self, Given, Value};
+use dl_ir::plan::{check, fuse, memory};
+use dl_ir::{Builder, DType, Graph, InputKind, NodeId, Op, Role, Type, autodiff};
+
+/// A training step of LeNet on 64 digits, with Adam.
+fn lenet() -> Graph {
+    let mut b = Builder::new();
+    b.training = true;
+    let image = b.input(InputKind::Arg, "x", Type::new(DType::F32, [64i64, 1, 28, 28]));
+    let label = b.input(InputKind::Arg, "label", Type::new(DType::I64, [64i64]));
+    let conv = |b: &mut Builder, name, x, channels: (i64, i64)| {
+        let args = [
+            Given::positional(Value::Map(channels.0.into(), channels.1.into())),
+            Given::named("kernel", 3),
+            Given::named("padding", 1),
+        ];
+        let h = nn::layer("Conv2d").unwrap().with(&args).unwrap().call(b, name, &[x]).unwrap();
+        let h = method(b, "relu", &[Given::positional(h)]);
+        method(b, "max_pool2d", &[Given::positional(h), Given::positional(2)])
+    };
+    let linear = |b: &mut Builder, name, x, features: (i64, i64)| {
+        let args = [Given::positional(Value::Map(features.0.into(), features.1.into()))];
+        nn::layer("Linear").unwrap().with(&args).unwrap().call(b, name, &[x]).unwrap()
+    };
+    let h = conv(&mut b, "conv1", image, (1, 32));
+    let h = conv(&mut b, "conv2", h, (32, 64));
+    let h = b.reshape(h, &[64.into(), 3136.into()]).unwrap();
+    let h = linear(&mut b, "fc1", h, (3136, 128));
+    let h = method(&mut b, "relu", &[Given::positional(h)]);
+    let h = method(&mut b, "dropout", &[Given::positional(h), Given::positional(0.25)]);
+    let h = linear(&mut b, "fc2", h, (128, 10));
+    let loss = method(&mut b, "cross_entropy", &[Given::positional(h), Given::positional(label)]);
+    let params: Vec<_> = b.graph.inputs.iter().filter(|i| i.kind == InputKind::Param).cloned().collect();
+    let nodes: Vec<NodeId> = params.iter().map(|p| p.node).collect();
+    let grads = autodiff::gradient(&mut b, loss, &nodes).unwrap();
+    b.output(Role::Result, loss);
+    let lr = b.input(InputKind::Hyper, "lr", Type::scalar(DType::F32));
+    for (param, grad) in params.iter().zip(grads) {
+        adam(&mut b, &param.name, param.node, grad.unwrap(), lr);
+    }
+    b.finish()
+}
+
+fn adam(b: &mut Builder, name: &str, p: NodeId, g: NodeId, lr: NodeId) {
+    let mut state = |kind: &str| b.input(InputKind::State, &format!("{name}.{kind}"), b.ty(p).clone());
+    let (m, v) = (state("m"), state("v"));
+    let mut c = |x: f64| b.full_like(p, x).unwrap();
+    let (b1, b2, r1, r2, eps) = (c(0.9), c(0.999), c(0.1), c(0.001), c(1e-8));
+    let mut mix = |old, share, new, rest| {
+        let old = b.mul(old, share).unwrap();
+        let new = b.mul(new, rest).unwrap();
+        b.add(old, new).unwrap()
+    };
+    let m2 = mix(m, b1, g, r1);
+    let v1 = mix(v, b2, g, r2);
+    let root = b.sqrt(v1).unwrap();
+    let root = b.add(root, eps).unwrap();
+    let step = b.div(m2, root).unwrap();
+    let step = b.mul(step, lr).unwrap();
+    let p2 = b.sub(p, step).unwrap();
+    b.output(Role::Update(name.to_string()), p2);
+    b.output(Role::Update(format!("{name}.m")), m2);
+    b.output(Role::Update(format!("{name}.v")), v1);
+}
+
+fn method(b: &mut Builder, name: &str, args: &[Given]) -> NodeId {
+    let method = nn::method(name).unwrap();
+    let args = method.bind(args).unwrap();
+    match method.build(b, &args).unwrap() {
+        Value::Tensor(node) => node,
+        other => panic!("{name} gave {other:?}"),
+    }
+}
+
+#[test]
+fn lenet_is_fused() {
+    let graph = lenet();
+    let fused = fuse(&graph);
+    let plan = memory(&graph, &fused);
+    println!("{}", fused.show(&graph, Some(&plan)));
+    check(&graph, &fused, &plan).unwrap();
+    let _ = Op::Add;
+}

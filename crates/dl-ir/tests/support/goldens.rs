@@ -1,0 +1,326 @@
+//! The reference values of `tests/data/goldens` as graphs, inputs and expected outputs.
+
+use std::path::{Path, PathBuf};
+
+use dl_ir::autodiff::gradient;
+use dl_ir::eval::{Inputs, Tensor};
+use dl_ir::nn::{self, Given, Value};
+use dl_ir::{Builder, DType, Graph, InputKind, NodeId, Role};
+use serde_json::Value as Json;
+
+/// The families whose cases are graphs.
+pub const FAMILIES: [&str; 4] = ["activations", "losses", "layers", "tensor_ops"];
+
+/// Cases of what does not exist yet. A case must be here or run.
+pub const LATER: &[&str] = &[
+    "hinge_embedding",
+    "triplet_margin",
+    "poisson_nll",
+    "gaussian_nll",
+    "ctc",
+    "bilinear",
+    "conv_transpose2d",
+    "conv_transpose2d_outpad",
+    "adaptive_avg_pool2d",
+    "upsample_nearest",
+    "upsample_bilinear",
+    "pixel_shuffle",
+    "reflection_pad",
+    "instance_norm",
+    "rnn",
+    "rnn_2layer",
+    "rnn_bidirectional",
+    "lstm",
+    "lstm_2layer",
+    "lstm_bidirectional",
+    "gru",
+    "gru_2layer",
+    "gru_bidirectional",
+    "multihead_attention",
+    "multihead_attention_causal",
+    "cross_attention",
+    "transformer_encoder_layer",
+    "transformer_decoder_layer",
+    "topk",
+    "sdpa_causal",
+];
+
+/// Ops without gradient, for which PyTorch gives zeros.
+const FLAT: &[&str] = &["sign", "floor", "ceil", "round"];
+
+/// One case.
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    op: String,
+    args: Json,
+    inputs: Vec<(String, Tensor)>,
+    params: Vec<String>,
+    before: Vec<(String, Tensor)>,
+    cotangent: Option<Tensor>,
+    /// What PyTorch computed.
+    pub expected: Vec<(Role, Tensor)>,
+}
+
+/// The cases of a family.
+pub fn cases(family: &str) -> Vec<Case> {
+    let folder = folder();
+    let list = std::fs::read_to_string(folder.join(format!("{family}.json"))).unwrap();
+    let bytes = std::fs::read(folder.join(format!("{family}.safetensors"))).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let list: Vec<Json> = serde_json::from_str(&list).unwrap();
+    list.iter().map(|json| case(json, &tensors)).collect()
+}
+
+fn folder() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = here.ancestors().map(|a| a.join("tests/data/goldens")).find(|p| p.is_dir());
+    found.expect("tests/data/goldens stands in the root of the repository")
+}
+
+fn case(json: &Json, tensors: &safetensors::SafeTensors<'_>) -> Case {
+    let name = json["name"].as_str().unwrap().to_string();
+    let load = |key: &str| -> Option<Tensor> {
+        let view = tensors.tensor(&format!("{name}/{key}")).ok()?;
+        let dtype = match view.dtype() {
+            safetensors::Dtype::F32 => DType::F32,
+            safetensors::Dtype::I64 => DType::I64,
+            safetensors::Dtype::BOOL => DType::Bool,
+            other => panic!("{name}/{key} is {other:?}"),
+        };
+        Tensor::from_bytes(dtype, view.shape(), view.data())
+    };
+    let strings = |key: &str| -> Vec<String> {
+        let items = json[key].as_array().cloned().unwrap_or_default();
+        items.iter().map(|s| s.as_str().unwrap().to_string()).collect()
+    };
+    let named = |keys: &[String], prefix: &str| -> Vec<(String, Tensor)> {
+        keys.iter().map(|k| (k.clone(), load(&format!("{prefix}{k}")).unwrap())).collect()
+    };
+    let (inputs, params, buffers) = (strings("inputs"), strings("params"), strings("buffers"));
+    let op = json["op"].as_str().unwrap().to_string();
+    let mut expected: Vec<(Role, Tensor)> =
+        strings("outputs").iter().map(|o| (Role::Result, load(o).unwrap())).collect();
+    if !FLAT.contains(&op.as_str()) {
+        expected.extend(strings("grads").iter().map(|g| (Role::Grad(g.clone()), load(&format!("grad.{g}")).unwrap())));
+    }
+    if json["args"]["mode"] == "train" {
+        expected.extend(buffers.iter().map(|k| (Role::Update(k.clone()), load(&format!("after.{k}")).unwrap())));
+    }
+    Case {
+        op,
+        args: json["args"].clone(),
+        inputs: named(&[inputs, params.clone()].concat(), ""),
+        params,
+        before: named(&buffers, "before."),
+        cotangent: load("cotangent"),
+        expected,
+        name,
+    }
+}
+
+impl Case {
+    /// The values of the graph's inputs.
+    pub fn inputs(&self) -> Inputs {
+        let mut inputs: Inputs = self.inputs.iter().chain(&self.before).cloned().collect();
+        inputs.extend(self.cotangent.clone().map(|c| ("cotangent".to_string(), c)));
+        inputs
+    }
+
+    /// The graph, with outputs as in [`Case::expected`]; `None` for what does not exist yet.
+    pub fn graph(&self) -> Option<Graph> {
+        if LATER.contains(&self.name.as_str()) {
+            return None;
+        }
+        let mut b = Builder::new();
+        b.training = self.args["mode"] == "train";
+        for (name, tensor) in &self.inputs {
+            let kind = if self.params.contains(name) { InputKind::Param } else { InputKind::Arg };
+            b.input(kind, name, tensor.ty());
+        }
+        let out = self.build(&mut b);
+        b.output(Role::Result, out);
+        let wrt: Vec<&String> = self
+            .expected
+            .iter()
+            .filter_map(|(role, _)| if let Role::Grad(name) = role { Some(name) } else { None })
+            .collect();
+        if wrt.is_empty() {
+            return Some(b.finish());
+        }
+        let mut loss = out;
+        if let Some(cotangent) = &self.cotangent {
+            let cotangent = b.input(InputKind::Arg, "cotangent", cotangent.ty());
+            loss = b.mul(out, cotangent).unwrap();
+            let all: Vec<usize> = (0..b.rank(loss)).collect();
+            loss = b.sum(loss, &all, false).unwrap();
+        }
+        let nodes: Vec<NodeId> = wrt.iter().map(|name| b.graph.input(name).unwrap().node).collect();
+        let grads = gradient(&mut b, loss, &nodes).unwrap_or_else(|e| panic!("{}: {e:?}", self.name));
+        for (name, grad) in wrt.into_iter().zip(grads) {
+            let grad = grad.unwrap_or_else(|| panic!("{}: no gradient reaches {name}", self.name));
+            b.output(Role::Grad(name.clone()), grad);
+        }
+        Some(b.finish())
+    }
+
+    fn build(&self, b: &mut Builder) -> NodeId {
+        let input = |name: &str| b.graph.input(name).unwrap_or_else(|| panic!("{} has no {name}", self.name)).node;
+        let first = input(&self.inputs[0].0);
+        match self.layer() {
+            Some((name, given)) => {
+                let def = nn::layer(name).unwrap_or_else(|| panic!("no layer {name}"));
+                let layer = def.with(&given).unwrap_or_else(|e| panic!("{}: {e:?}", self.name));
+                layer.call(b, "", &[first]).unwrap_or_else(|e| panic!("{}: {e}", self.name))
+            }
+            None => self.method(b, first),
+        }
+    }
+
+    /// The layer of the case and its arguments.
+    fn layer(&self) -> Option<(&'static str, Vec<Given>)> {
+        let int = |key: &str| self.args[key].as_i64().unwrap();
+        let map = |from: &str, to: &str| Given::positional(Value::Map(int(from).into(), int(to).into()));
+        let (name, mut given, skip): (_, _, &[&str]) = match self.op.as_str() {
+            "linear" => ("Linear", vec![map("in", "out")], &["in", "out"]),
+            "conv1d" => ("Conv1d", vec![map("in", "out")], &["in", "out"]),
+            "conv2d" => ("Conv2d", vec![map("in", "out")], &["in", "out"]),
+            "conv3d" => ("Conv3d", vec![map("in", "out")], &["in", "out"]),
+            "max_pool2d" => ("MaxPool2d", vec![], &[]),
+            "avg_pool2d" | "avg_pool2d_pad_exclude" | "avg_pool2d_pad" => ("AvgPool2d", vec![], &[]),
+            "global_avg_pool" => ("AdaptiveAvgPool2d", vec![], &[]),
+            "batch_norm2d" => ("BatchNorm2d", vec![], &["mode"]),
+            "batch_norm1d" => ("BatchNorm1d", vec![], &["mode"]),
+            "layer_norm" => ("LayerNorm", vec![Given::positional(int("dim"))], &["dim"]),
+            "rms_norm" => ("RmsNorm", vec![Given::positional(int("dim"))], &["dim"]),
+            "group_norm" => ("GroupNorm", vec![], &[]),
+            "embedding" | "embedding_padding" => ("Embedding", vec![map("vocab", "dim")], &["vocab", "dim"]),
+            "prelu" => ("PRelu", vec![Given::positional(5)], &[]),
+            _ => return None,
+        };
+        for (key, value) in self.args.as_object().unwrap().iter().filter(|(k, _)| !skip.contains(&k.as_str())) {
+            given.push(Given::named(key, argument(value)));
+        }
+        Some((name, given))
+    }
+
+    fn method(&self, b: &mut Builder, x: NodeId) -> NodeId {
+        let second = self.inputs.get(1).map(|(name, _)| b.graph.input(name).unwrap().node);
+        let mut m = Methods { b, x };
+        let y = match self.name.as_str() {
+            "gelu_tanh" => m.with("gelu", &[("approximate", "tanh".into())]),
+            "log" | "sqrt" | "rsqrt" => {
+                m.then("abs", &[]);
+                m.then("add", &[0.1.into()]);
+                m.then(&self.op, &[])
+            }
+            "reciprocal" => {
+                m.then("abs", &[]);
+                m.then("add", &[0.5.into()]);
+                m.then("reciprocal", &[])
+            }
+            "log1p" => {
+                m.then("abs", &[]);
+                m.then("log1p", &[])
+            }
+            "pow2_5" => {
+                m.then("abs", &[]);
+                m.then("add", &[0.1.into()]);
+                m.then("pow", &[2.5.into()])
+            }
+            "sum_axis" => m.then("sum", &[0.into()]),
+            "mean_axis" => m.with("mean", &[("axis", (-1).into()), ("keepdim", true.into())]),
+            "max_axis" => m.then("max", &[(-1).into()]),
+            "min_axis" => m.then("min", &[0.into()]),
+            "prod_axis" => m.then("prod", &[(-1).into()]),
+            "var_axis" => m.with("var", &[("axis", (-1).into()), ("correction", 0.into())]),
+            "std_axis" => m.then("std", &[(-1).into()]),
+            "logsumexp" | "norm" | "flip" => m.then(&self.op, &[(-1).into()]),
+            "transpose" => m.then("transpose", &[0.into(), 1.into()]),
+            "reshape" => m.then("reshape", &[Value::Infer]),
+            "slice" => {
+                let ranges = vec![Value::Range(Some(1.into()), Some(3.into())), Value::Range(None, None)];
+                m.with("slice", &[("ranges", Value::List(ranges)), ("step", vec![1, 2].into())])
+            }
+            "pad" => m.then("pad", &[vec![1, 2].into()]),
+            "roll" => m.then("roll", &[2.into(), (-1).into()]),
+            "clamp" => m.then("clamp", &[(-0.5).into(), 0.7.into()]),
+            "where" => {
+                let y = m.b.graph.input("y").unwrap().node;
+                m.then("where_", &[second.unwrap().into(), y.into()])
+            }
+            "einsum_bij_bjk" => {
+                let pattern = self.args["equation"].as_str().unwrap();
+                m.call(
+                    "einsum",
+                    &[Given::positional(pattern), Given::positional(x), Given::positional(second.unwrap())],
+                )
+            }
+            "concat" | "stack" => {
+                let parts = Given::positional(vec![x, second.unwrap()]);
+                m.call(&self.op, &[parts, Given::named("axis", 1)])
+            }
+            "scatter_add" => {
+                let src = m.b.graph.input("src").unwrap().node;
+                m.then("scatter_add", &[second.unwrap().into(), src.into(), 0.into()])
+            }
+            _ => {
+                let rest = self.inputs[1..].iter().filter(|(name, _)| name != "weight");
+                let mut given: Vec<Given> = vec![Given::positional(x)];
+                given.extend(rest.map(|(name, _)| Given::positional(m.b.graph.input(name).unwrap().node)));
+                for (key, value) in self.args.as_object().unwrap() {
+                    match key.as_str() {
+                        "weight" => given.push(Given::named("weight", m.b.graph.input("weight").unwrap().node)),
+                        _ => given.push(Given::named(key, argument(value))),
+                    }
+                }
+                m.call(&self.op, &given)
+            }
+        };
+        match y {
+            Value::Tensor(node) => node,
+            other => panic!("{} gave {other:?}", self.name),
+        }
+    }
+}
+
+/// Calls methods one after the other.
+struct Methods<'a> {
+    b: &'a mut Builder,
+    x: NodeId,
+}
+
+impl Methods<'_> {
+    fn call(&mut self, name: &str, given: &[Given]) -> Value {
+        let method = nn::method(name).unwrap_or_else(|| panic!("no method {name}"));
+        let args = method.bind(given).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        let value = method.build(self.b, &args).unwrap_or_else(|e| panic!("{name}: {e}"));
+        if let Value::Tensor(node) = value {
+            self.x = node;
+        }
+        value
+    }
+
+    /// The method of the last result, with positional arguments.
+    fn then(&mut self, name: &str, args: &[Value]) -> Value {
+        let given: Vec<Given> = [self.x.into()].iter().chain(args).cloned().map(Given::positional).collect();
+        self.call(name, &given)
+    }
+
+    /// The method of the last result, with named arguments.
+    fn with(&mut self, name: &str, args: &[(&str, Value)]) -> Value {
+        let mut given = vec![Given::positional(self.x)];
+        given.extend(args.iter().map(|(name, value)| Given::named(name, value.clone())));
+        self.call(name, &given)
+    }
+}
+
+fn argument(json: &Json) -> Value {
+    match json {
+        Json::Bool(v) => (*v).into(),
+        Json::String(v) => v.as_str().into(),
+        Json::Array(items) => Value::List(items.iter().map(argument).collect()),
+        Json::Number(v) => v.as_i64().map_or_else(|| v.as_f64().unwrap().into(), Value::from),
+        other => panic!("{other}"),
+    }
+}
