@@ -3,4 +3,12 @@
 //! [`kernel`] is the second of the two intermediate representations: a kernel is a loop nest over expressions whose
 //! lane count is left to the emitter.
 
+pub mod abi;
+mod emit;
+mod error;
+pub mod isa;
+pub mod jit;
 pub mod kernel;
+
+pub use error::Error;
+pub use isa::{Isa, Level};

@@ -39,10 +39,7 @@ impl Affine {
 
     /// The coefficient of `var`, 0 if it does not occur.
     pub fn coeff(&self, var: Var) -> i64 {
-        self.terms
-            .iter()
-            .find(|(v, _)| *v == var)
-            .map_or(0, |(_, c)| *c)
+        self.terms.iter().find(|(v, _)| *v == var).map_or(0, |(_, c)| *c)
     }
 
     /// The value, if there is no variable.
@@ -52,23 +49,13 @@ impl Affine {
 
     /// The expression without the term of `var`.
     pub fn without(&self, var: Var) -> Affine {
-        let terms = self
-            .terms
-            .iter()
-            .copied()
-            .filter(|(v, _)| *v != var)
-            .collect();
-        Affine {
-            base: self.base,
-            terms,
-        }
+        let terms = self.terms.iter().copied().filter(|(v, _)| *v != var).collect();
+        Affine { base: self.base, terms }
     }
 
     /// The value where `var` has the value `lookup(var)`.
     pub fn eval(&self, mut lookup: impl FnMut(Var) -> i64) -> i64 {
-        self.terms.iter().fold(self.base, |sum, (v, c)| {
-            sum.wrapping_add(c.wrapping_mul(lookup(*v)))
-        })
+        self.terms.iter().fold(self.base, |sum, (v, c)| sum.wrapping_add(c.wrapping_mul(lookup(*v))))
     }
 
     /// `self + coefficient * var`.
@@ -89,19 +76,13 @@ impl Affine {
 
 impl From<i64> for Affine {
     fn from(base: i64) -> Affine {
-        Affine {
-            base,
-            terms: Vec::new(),
-        }
+        Affine { base, terms: Vec::new() }
     }
 }
 
 impl From<Var> for Affine {
     fn from(var: Var) -> Affine {
-        Affine {
-            base: 0,
-            terms: vec![(var, 1)],
-        }
+        Affine { base: 0, terms: vec![(var, 1)] }
     }
 }
 
@@ -110,10 +91,7 @@ impl<T: Into<Affine>> Add<T> for Affine {
     fn add(mut self, other: T) -> Affine {
         let other = other.into();
         self.base += other.base;
-        other
-            .terms
-            .into_iter()
-            .fold(self, |sum, (v, c)| sum.plus(v, c))
+        other.terms.into_iter().fold(self, |sum, (v, c)| sum.plus(v, c))
     }
 }
 
@@ -174,12 +152,7 @@ impl fmt::Display for Affine {
         match self.base {
             base if first => write!(f, "{base}"),
             0 => Ok(()),
-            base => write!(
-                f,
-                " {} {}",
-                if base < 0 { '-' } else { '+' },
-                base.unsigned_abs()
-            ),
+            base => write!(f, " {} {}", if base < 0 { '-' } else { '+' }, base.unsigned_abs()),
         }
     }
 }

@@ -30,18 +30,14 @@ pub struct Builder {
 impl Builder {
     /// Starts a kernel of `parts` parts.
     pub fn new(name: impl Into<String>, parts: u64) -> Builder {
-        let kernel = Kernel {
-            name: name.into(),
-            bufs: Vec::new(),
-            parts,
-            vars: 1,
-            values: Vec::new(),
-            body: Vec::new(),
-        };
-        Builder {
-            kernel,
-            open: Vec::new(),
-        }
+        let kernel =
+            Kernel { name: name.into(), bufs: Vec::new(), parts, vars: 1, values: Vec::new(), body: Vec::new() };
+        Builder { kernel, open: Vec::new() }
+    }
+
+    /// Goes on with a kernel, whose statements are dropped: a pass appends them anew.
+    pub fn resume(kernel: Kernel) -> Builder {
+        Builder { kernel, open: Vec::new() }
     }
 
     /// The kernel.
@@ -86,12 +82,7 @@ impl Builder {
     }
 
     /// `for var in lo..hi` without carried values.
-    pub fn for_(
-        &mut self,
-        lo: impl Into<Affine>,
-        hi: impl Into<Affine>,
-        f: impl FnOnce(&mut Builder, Var),
-    ) {
+    pub fn for_(&mut self, lo: impl Into<Affine>, hi: impl Into<Affine>, f: impl FnOnce(&mut Builder, Var)) {
         self.for_carry(lo, hi, &[], |k, var, _| {
             f(k, var);
             Vec::new()
@@ -108,30 +99,13 @@ impl Builder {
         f: impl FnOnce(&mut Builder, Var, &[Value]) -> Vec<Value>,
     ) -> Vec<Value> {
         let var = self.fresh_var();
-        let params: Vec<Value> = init
-            .iter()
-            .map(|v| self.fresh_value(self.dtype(*v)))
-            .collect();
+        let params: Vec<Value> = init.iter().map(|v| self.fresh_value(self.dtype(*v))).collect();
         let (body, next) = self.block(|k| f(k, var, &params));
-        let outs: Vec<Value> = init
-            .iter()
-            .map(|v| self.fresh_value(self.dtype(*v)))
-            .collect();
+        let outs: Vec<Value> = init.iter().map(|v| self.fresh_value(self.dtype(*v))).collect();
         let carries = (0..init.len().min(next.len()))
-            .map(|i| Carry {
-                param: params[i],
-                init: init[i],
-                next: next[i],
-                out: outs[i],
-            })
+            .map(|i| Carry { param: params[i], init: init[i], next: next[i], out: outs[i] })
             .collect();
-        self.push(Stmt::For {
-            var,
-            lo: lo.into(),
-            hi: hi.into(),
-            carries,
-            body,
-        });
+        self.push(Stmt::For { var, lo: lo.into(), hi: hi.into(), carries, body });
         outs
     }
 
@@ -158,20 +132,11 @@ impl Builder {
                     ReduceOp::ArgMax | ReduceOp::ArgMin => DType::I64,
                     _ => self.dtype(value),
                 };
-                Reduce {
-                    op,
-                    value,
-                    out: self.fresh_value(dtype),
-                }
+                Reduce { op, value, out: self.fresh_value(dtype) }
             })
             .collect();
         let outs = reduces.iter().map(|r| r.out).collect();
-        self.push(Stmt::Vec {
-            var,
-            extent,
-            reduces,
-            body,
-        });
+        self.push(Stmt::Vec { var, extent, reduces, body });
         outs
     }
 
@@ -191,36 +156,15 @@ impl Builder {
         operands: impl FnOnce(&mut Builder, Var, Var, &[Var]) -> (Place, Place),
         epilogue: impl FnOnce(&mut Builder, Var, Var, Value),
     ) {
-        let m = Axis {
-            var: self.fresh_var(),
-            extent: m,
-        };
-        let n = Axis {
-            var: self.fresh_var(),
-            extent: n,
-        };
-        let k: Vec<KLoop> = k
-            .iter()
-            .map(|(lo, hi)| KLoop {
-                var: self.fresh_var(),
-                lo: lo.clone(),
-                hi: hi.clone(),
-            })
-            .collect();
+        let m = Axis { var: self.fresh_var(), extent: m };
+        let n = Axis { var: self.fresh_var(), extent: n };
+        let k: Vec<KLoop> =
+            k.iter().map(|(lo, hi)| KLoop { var: self.fresh_var(), lo: lo.clone(), hi: hi.clone() }).collect();
         let k_vars: Vec<Var> = k.iter().map(|l| l.var).collect();
         let (a, b) = operands(self, m.var, n.var, &k_vars);
         let acc = self.fresh_value(value_type(self.kernel.bufs[a.buf.0 as usize].dtype));
         let (epilogue, ()) = self.block(|builder| epilogue(builder, m.var, n.var, acc));
-        self.push(Stmt::Contract(Box::new(Contract {
-            m,
-            n,
-            k,
-            a,
-            b,
-            lanes,
-            acc,
-            epilogue,
-        })));
+        self.push(Stmt::Contract(Box::new(Contract { m, n, k, a, b, lanes, acc, epilogue })));
     }
 
     /// Defines an index variable.
@@ -243,13 +187,17 @@ impl Builder {
     /// Uses a computed value as an index in `0..limit`; a fault with the number `site` otherwise.
     pub fn check(&mut self, value: Value, limit: u64, site: u32) -> Var {
         let var = self.fresh_var();
-        self.push(Stmt::Check {
-            var,
-            value,
-            limit,
-            site,
-        });
+        self.push(Stmt::Check { var, value, limit, site });
         var
+    }
+
+    /// Lets the last statement, which defines `from`, define `to` instead.
+    pub fn rename(&mut self, from: Value, to: Value) {
+        if let Some(Stmt::Let(value, _)) = self.open.last_mut()
+            && *value == from
+        {
+            *value = to;
+        }
     }
 
     /// Assigns any expression.
@@ -281,38 +229,18 @@ impl Builder {
     }
 
     /// Loads an element where `guard` holds, `other` elsewhere.
-    pub fn load_if(
-        &mut self,
-        buf: BufId,
-        at: impl Into<Affine>,
-        guard: Value,
-        other: Value,
-    ) -> Value {
-        self.let_(Expr::LoadIf {
-            place: Place { buf, at: at.into() },
-            guard,
-            other,
-        })
+    pub fn load_if(&mut self, buf: BufId, at: impl Into<Affine>, guard: Value, other: Value) -> Value {
+        self.let_(Expr::LoadIf { place: Place { buf, at: at.into() }, guard, other })
     }
 
     /// Stores an element.
     pub fn store(&mut self, buf: BufId, at: impl Into<Affine>, value: Value) {
-        self.push(Stmt::Store {
-            place: Place { buf, at: at.into() },
-            value,
-            add: false,
-            guard: None,
-        });
+        self.push(Stmt::Store { place: Place { buf, at: at.into() }, value, add: false, guard: None });
     }
 
     /// Adds to an element.
     pub fn store_add(&mut self, buf: BufId, at: impl Into<Affine>, value: Value) {
-        self.push(Stmt::Store {
-            place: Place { buf, at: at.into() },
-            value,
-            add: true,
-            guard: None,
-        });
+        self.push(Stmt::Store { place: Place { buf, at: at.into() }, value, add: true, guard: None });
     }
 
     /// Unary operation.
@@ -372,9 +300,7 @@ impl Builder {
             Expr::InRange { .. } | Expr::Cmp(..) => DType::Bool,
             Expr::Load(place) => value_type(self.kernel.bufs[place.buf.0 as usize].dtype),
             Expr::LoadIf { other, .. } => self.dtype(*other),
-            Expr::Un(_, a) | Expr::Bin(_, a, _) | Expr::Select(_, a, _) | Expr::MulAdd(a, ..) => {
-                self.dtype(*a)
-            }
+            Expr::Un(_, a) | Expr::Bin(_, a, _) | Expr::Select(_, a, _) | Expr::MulAdd(a, ..) => self.dtype(*a),
             Expr::Cast(_, to) | Expr::Bitcast(_, to) => value_type(*to),
             Expr::Random { .. } => DType::F32,
         }

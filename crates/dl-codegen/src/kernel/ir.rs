@@ -435,50 +435,31 @@ pub enum Lanes {
 impl Lit {
     /// An F32 constant.
     pub fn f32(x: f32) -> Lit {
-        Lit {
-            dtype: DType::F32,
-            bits: u64::from(x.to_bits()),
-        }
+        Lit { dtype: DType::F32, bits: u64::from(x.to_bits()) }
     }
 
     /// An F64 constant.
     pub fn f64(x: f64) -> Lit {
-        Lit {
-            dtype: DType::F64,
-            bits: x.to_bits(),
-        }
+        Lit { dtype: DType::F64, bits: x.to_bits() }
     }
 
     /// An I32 constant.
     pub fn i32(x: i32) -> Lit {
-        Lit {
-            dtype: DType::I32,
-            bits: u64::from(x as u32),
-        }
+        Lit { dtype: DType::I32, bits: u64::from(x as u32) }
     }
 
     /// An I64 constant.
     pub fn i64(x: i64) -> Lit {
-        Lit {
-            dtype: DType::I64,
-            bits: x as u64,
-        }
+        Lit { dtype: DType::I64, bits: x as u64 }
     }
 
     /// A Bool constant.
     pub fn bool(x: bool) -> Lit {
-        Lit {
-            dtype: DType::Bool,
-            bits: u64::from(x),
-        }
+        Lit { dtype: DType::Bool, bits: u64::from(x) }
     }
 }
 
 /// The type that a value has after a load from memory of type `memory`: bytes widen to I32.
 pub fn value_type(memory: DType) -> DType {
-    if memory == DType::U8 {
-        DType::I32
-    } else {
-        memory
-    }
+    if memory == DType::U8 { DType::I32 } else { memory }
 }

@@ -2,10 +2,20 @@
 
 pub mod affine;
 pub mod build;
-mod dtype;
+pub mod expand;
+pub mod interp;
 pub mod ir;
+pub mod math;
+pub mod ops;
+pub mod parse;
+mod philox;
+pub mod ranges;
+pub mod text;
+mod vecmath;
+pub mod verify;
+pub mod walk;
 
 pub use affine::{Affine, Var};
 pub use build::Builder;
-pub use dtype::DType;
+pub use dl_ir::DType;
 pub use ir::*;

@@ -1,0 +1,141 @@
+//! Tiles of contractions: how many rows and columns share their loads in registers.
+
+use super::lanes::lanes_of;
+use crate::kernel::{DType, Lanes};
+
+/// Registers of the CPU.
+const REGISTERS: usize = 16;
+/// Cycles from a multiply-add to the next one on the same accumulator; two start in each cycle.
+const LATENCY: usize = 4;
+
+/// A run of `count` equal tiles along an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// First row or column.
+    pub start: u64,
+    /// Rows or columns of a tile.
+    pub size: usize,
+    /// Number of tiles.
+    pub count: u64,
+}
+
+/// Columns of a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Columns {
+    /// Groups of four, as vectors.
+    Groups(usize),
+    /// Fewer than four, one by one.
+    Scalars(usize),
+}
+
+/// Divides `extent` into as few chunks as `max` allows, of at most two sizes which differ by one.
+pub(super) fn split(extent: u64, max: usize) -> Vec<Run> {
+    let chunks = extent.div_ceil(max.max(1) as u64);
+    if chunks == 0 {
+        return Vec::new();
+    }
+    let (small, larger) = (extent / chunks, extent % chunks);
+    let runs = [
+        Run { start: 0, size: small as usize + 1, count: larger },
+        Run { start: larger * (small + 1), size: small as usize, count: chunks - larger },
+    ];
+    runs.into_iter().filter(|r| r.count > 0 && r.size > 0).collect()
+}
+
+/// The columns of an `m` x `n` block, and for each run of column tiles the rows of its tiles.
+pub(super) fn plan(m: u64, n: u64, dtype: DType, lanes: Lanes) -> Vec<(Run, Columns, Vec<Run>)> {
+    let (groups, rest) = (n / 4, (n % 4) as usize);
+    let wide = choose(m, groups, dtype, lanes);
+    let mut panels: Vec<(Run, Columns, Vec<Run>)> = split(groups, wide)
+        .into_iter()
+        .map(|run| {
+            let columns = Run { start: run.start * 4, size: run.size * 4, count: run.count };
+            (columns, Columns::Groups(run.size), split(m, rows(registers(run.size, dtype, lanes), lanes)))
+        })
+        .collect();
+    if rest > 0 {
+        let run = Run { start: groups * 4, size: rest, count: 1 };
+        panels.push((run, Columns::Scalars(rest), split(m, rows(rest, lanes))));
+    }
+    panels
+}
+
+/// Accumulators for one row of a tile.
+fn registers(groups: usize, dtype: DType, lanes: Lanes) -> usize {
+    match lanes {
+        Lanes::N => groups * 4 / lanes_of(dtype),
+        // One for each column.
+        Lanes::K => groups * 4,
+    }
+}
+
+/// The most rows of a tile with so many accumulators in a row.
+fn rows(registers: usize, lanes: Lanes) -> usize {
+    match lanes {
+        // A row of `b`, an element of `a` and a product or copy besides the accumulators.
+        Lanes::N => ((REGISTERS - 2 - registers) / registers.max(1)).clamp(1, 8),
+        Lanes::K => (8 / registers.max(1)).clamp(1, 4),
+    }
+}
+
+/// The groups of a tile that take the fewest cycles.
+fn choose(m: u64, groups: u64, dtype: DType, lanes: Lanes) -> usize {
+    let widths = 1..=8usize;
+    let fits = |g: &usize| registers(*g, dtype, lanes) + 4 <= REGISTERS;
+    let cost = |g: &usize| -> u64 {
+        let tiles = |run: &Run, columns: &Run| {
+            let (rows, row) = (run.size, registers(columns.size, dtype, lanes));
+            let cycles = (rows * row).max(rows + row).max(2 * LATENCY);
+            run.count * columns.count * cycles as u64
+        };
+        split(groups, *g)
+            .iter()
+            .map(|columns| {
+                let rows = rows(registers(columns.size, dtype, lanes), lanes);
+                split(m, rows).iter().map(|run| tiles(run, columns)).sum::<u64>()
+            })
+            .sum()
+    };
+    widths.filter(fits).min_by_key(cost).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_each_axis_once() {
+        for extent in 1..60 {
+            for max in 1..9 {
+                let mut next = 0;
+                for run in split(extent, max) {
+                    assert_eq!(run.start, next);
+                    assert!(run.size <= max);
+                    next += run.size as u64 * run.count;
+                }
+                assert_eq!(next, extent);
+            }
+        }
+        assert!(split(0, 4).is_empty());
+    }
+
+    #[test]
+    fn tiles_fit_the_registers() {
+        for dtype in [DType::F32, DType::F64, DType::I32] {
+            for (m, n) in [(1, 1), (1, 64), (6, 8), (7, 28), (64, 64), (100, 1000), (3, 5)] {
+                for (_, columns, rows) in plan(m, n, dtype, Lanes::N) {
+                    let row = match columns {
+                        Columns::Groups(g) => registers(g, dtype, Lanes::N),
+                        Columns::Scalars(n) => n,
+                    };
+                    // A single row takes `b` from memory.
+                    let fits = |r: &Run| r.size == 1 || r.size * row + row + 2 <= REGISTERS;
+                    assert!(rows.iter().all(fits), "{m}x{n} {rows:?} {row}");
+                }
+            }
+        }
+        // The tile of a large f32 product has 12 accumulators.
+        assert_eq!(plan(60, 64, DType::F32, Lanes::N)[0].1, Columns::Groups(2));
+        assert_eq!(plan(60, 64, DType::F32, Lanes::N)[0].2[0].size, 6);
+    }
+}

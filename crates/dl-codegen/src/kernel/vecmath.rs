@@ -1,0 +1,235 @@
+//! Single-precision functions in basic operations.
+//!
+//! The errors are the greatest found against double precision with fused multiply-add, in units in the last place.
+//! NaN stays NaN, infinities and zeros give what IEEE 754 says, results may be subnormal. Coefficients: Arm optimized
+//! routines (MIT or Apache-2.0 with LLVM exception) and XNNPACK (BSD-3-Clause).
+
+use super::*;
+
+/// Adding this rounds a number below 2^22 to the nearest integer, which then stands in the low bits.
+const ROUNDER: f32 = 12_582_912.0;
+const LOG2_E: f32 = std::f32::consts::LOG2_E;
+/// ln 2 in two parts; the first has 12 bits, so that small multiples of it are exact.
+const LN2_HIGH: f32 = 0.693_145_75;
+const LN2_LOW: f32 = 1.428_606_8e-6;
+
+/// `e^x`, 1.1 ulp.
+pub(super) fn exp(k: &mut Builder, x: Value) -> Value {
+    // Beyond these the result is 0 or infinite anyway.
+    let x = clamp(k, x, -104.0, 89.0);
+    let (n, p) = reduced(k, x);
+    let one = k.f32(1.0);
+    let y = k.add(p, one);
+    let (first, second) = halves(k, n);
+    let (first, second) = (power(k, first), power(k, second));
+    let y = k.mul(y, first);
+    k.mul(y, second)
+}
+
+/// `e^x - 1`, 1.5 ulp.
+pub(super) fn expm1(k: &mut Builder, x: Value) -> Value {
+    let clamped = clamp(k, x, -40.0, 89.0);
+    let (n, p) = reduced(k, clamped);
+    // 2^n p + 2^n - 1 = 2^b (2^a p + 2^a - 2^-b) where n = a + b, neither of which overflows.
+    let (a, b) = halves(k, n);
+    let zero = k.i32(0);
+    let minus_b = k.sub(zero, b);
+    let (a, b, minus_b) = (power(k, a), power(k, b), power(k, minus_b));
+    let rest = k.sub(a, minus_b);
+    let y = k.mul_add(a, p, rest);
+    let y = k.mul(y, b);
+    keep_zero(k, x, y)
+}
+
+/// `ln x`, 3.3 ulp.
+pub(super) fn log(k: &mut Builder, x: Value) -> Value {
+    let y = log_positive(k, x);
+    log_special(k, x, x, y)
+}
+
+/// `ln(1 + x)`, 4 ulp.
+pub(super) fn log1p(k: &mut Builder, x: Value) -> Value {
+    let one = k.f32(1.0);
+    let u = k.add(x, one);
+    let y = log_positive(k, u);
+    // What the sum lost, to first order.
+    let back = k.sub(u, one);
+    let lost = k.sub(x, back);
+    let correction = k.div(lost, u);
+    let y = k.add(y, correction);
+    let y = log_special(k, x, u, y);
+    keep_zero(k, x, y)
+}
+
+/// Hyperbolic tangent, 2.5 ulp.
+pub(super) fn tanh(k: &mut Builder, x: Value) -> Value {
+    let (magnitude, sign) = split_sign(k, x);
+    let top = k.f32(9.02);
+    let t = k.bin(BinOp::Min, top, magnitude);
+    let t = k.add(t, t);
+    let (n, p) = reduced(k, t);
+    let scale = power(k, n);
+    let one = k.f32(1.0);
+    let rest = k.sub(scale, one);
+    let q = k.mul_add(scale, p, rest);
+    let two = k.f32(2.0);
+    let below = k.add(q, two);
+    let y = k.div(q, below);
+    join_sign(k, y, sign)
+}
+
+/// `1 / (1 + e^-x)`, 3.4 ulp.
+pub(super) fn sigmoid(k: &mut Builder, x: Value) -> Value {
+    let magnitude = k.un(UnOp::Abs, x);
+    let minus = k.un(UnOp::Neg, magnitude);
+    let e = exp(k, minus);
+    let one = k.f32(1.0);
+    let below = k.add(e, one);
+    let f = k.div(e, below);
+    let mirrored = k.sub(one, f);
+    let zero = k.f32(0.0);
+    let positive = k.cmp(CmpOp::Gt, x, zero);
+    k.select(positive, mirrored, f)
+}
+
+/// Error function, 5 ulp, absolute error 3e-7.
+pub(super) fn erf(k: &mut Builder, x: Value) -> Value {
+    let root = k.f32(std::f32::consts::SQRT_2);
+    let z = k.mul(x, root);
+    let z = clamp(k, z, -5.163_828_4, 5.163_828_4);
+    let t = k.mul(z, z);
+    let above =
+        horner(k, t, &[4.583_532e-8, 1.260_978_8e-5, 3.297_311_4e-4, 9.306_514e-3, 6.697_217_4e-2, 7.978_845e-1]);
+    let below = horner(k, t, &[1.198_880_6e-6, 7.226_766e-5, 1.862_284_3e-3, 2.843_197_8e-2, 2.506_035_3e-1, 1.0]);
+    let ratio = k.div(above, below);
+    let y = k.mul(z, ratio);
+    clamp(k, y, -1.0, 1.0)
+}
+
+/// `sin z` for `|z| <= pi / 2`, 1 ulp.
+pub(super) fn sin_quarter(k: &mut Builder, z: Value) -> Value {
+    let square = k.mul(z, z);
+    let p = horner(k, square, &[2.610_595_9e-6, -1.981_199_5e-4, 8.333_103e-3, -1.666_666_1e-1]);
+    let cube = k.mul(square, z);
+    k.mul_add(cube, p, z)
+}
+
+/// `n` (I32) and `e^r - 1`, where `x = n ln 2 + r` and `|r| <= ln 2 / 2`.
+fn reduced(k: &mut Builder, x: Value) -> (Value, Value) {
+    let (factor, rounder) = (k.f32(LOG2_E), k.f32(ROUNDER));
+    let t = k.mul_add(x, factor, rounder);
+    let whole = k.sub(t, rounder);
+    let (high, low) = (k.f32(-LN2_HIGH), k.f32(-LN2_LOW));
+    let r = k.mul_add(whole, high, x);
+    let r = k.mul_add(whole, low, r);
+    let p = horner(k, r, &[1.386_011_1e-3, 8.366_642_5e-3, 4.166_756_2e-2, 1.666_654_2e-1, 4.999_999_7e-1]);
+    let square = k.mul(r, r);
+    let p = k.mul_add(square, p, r);
+    let bits = k.let_(Expr::Bitcast(t, DType::I32));
+    let base = k.i32(ROUNDER.to_bits() as i32);
+    (k.sub(bits, base), p)
+}
+
+/// `n` as a sum of two integers of half its size.
+fn halves(k: &mut Builder, n: Value) -> (Value, Value) {
+    let one = k.i32(1);
+    let half = k.bin(BinOp::Sar, n, one);
+    (half, k.sub(n, half))
+}
+
+/// `2^n` for -126 <= n <= 127.
+fn power(k: &mut Builder, n: Value) -> Value {
+    let bias = k.i32(127);
+    let exponent = k.add(n, bias);
+    let mantissa = k.i32(23);
+    let bits = k.bin(BinOp::Shl, exponent, mantissa);
+    k.let_(Expr::Bitcast(bits, DType::F32))
+}
+
+/// `ln x` of a positive finite number.
+fn log_positive(k: &mut Builder, x: Value) -> Value {
+    // Subnormals are scaled by 2^23.
+    let least = k.f32(f32::MIN_POSITIVE);
+    let tiny = k.cmp(CmpOp::Lt, x, least);
+    let scale = k.f32(8_388_608.0);
+    let scaled = k.mul(x, scale);
+    let x = k.select(tiny, scaled, x);
+    let bits = k.let_(Expr::Bitcast(x, DType::I32));
+    let offset = k.i32(0x3F2A_AAAB);
+    let u = k.sub(bits, offset);
+    let width = k.i32(23);
+    let n = k.bin(BinOp::Sar, u, width);
+    let n = k.cast(n, DType::F32);
+    let (shift, zero) = (k.f32(-23.0), k.f32(0.0));
+    let shift = k.select(tiny, shift, zero);
+    let n = k.add(n, shift);
+    let mask = k.i32(0x7F_FFFF);
+    let mantissa = k.bin(BinOp::And, u, mask);
+    let mantissa = k.add(mantissa, offset);
+    let mantissa = k.let_(Expr::Bitcast(mantissa, DType::F32));
+    let one = k.f32(1.0);
+    let r = k.sub(mantissa, one);
+    let square = k.mul(r, r);
+    let c: Vec<Value> =
+        [-0.155_493_7, 0.169_240_25, -0.163_866_43, 0.198_278_96, -0.250_093_4, 0.333_364_43, -0.499_999_17]
+            .into_iter()
+            .map(|c| k.f32(c))
+            .collect();
+    let p = k.mul_add(c[1], r, c[2]);
+    let p = k.mul_add(c[0], square, p);
+    let q = k.mul_add(c[3], r, c[4]);
+    let q = k.mul_add(p, square, q);
+    let y = k.mul_add(c[5], r, c[6]);
+    let y = k.mul_add(q, square, y);
+    let ln2 = k.f32(std::f32::consts::LN_2);
+    let head = k.mul_add(n, ln2, r);
+    k.mul_add(y, square, head)
+}
+
+/// `y`, the logarithm of `u`, where `u` is positive and `x` finite; else what a logarithm of `u` is.
+fn log_special(k: &mut Builder, x: Value, u: Value, y: Value) -> Value {
+    let (infinity, zero) = (k.f32(f32::INFINITY), k.f32(0.0));
+    let finite = k.cmp(CmpOp::Lt, x, infinity);
+    let y = k.select(finite, y, x);
+    let (pole, nan) = (k.f32(f32::NEG_INFINITY), k.f32(f32::NAN));
+    let is_zero = k.cmp(CmpOp::Eq, u, zero);
+    let other = k.select(is_zero, pole, nan);
+    let positive = k.cmp(CmpOp::Gt, u, zero);
+    k.select(positive, y, other)
+}
+
+/// `x` where it is a zero, else `y`.
+fn keep_zero(k: &mut Builder, x: Value, y: Value) -> Value {
+    let zero = k.f32(0.0);
+    let is_zero = k.cmp(CmpOp::Eq, x, zero);
+    k.select(is_zero, x, y)
+}
+
+/// Bounds `x`; NaN stays.
+fn clamp(k: &mut Builder, x: Value, lo: f32, hi: f32) -> Value {
+    let (lo, hi) = (k.f32(lo), k.f32(hi));
+    let x = k.bin(BinOp::Max, lo, x);
+    k.bin(BinOp::Min, hi, x)
+}
+
+fn split_sign(k: &mut Builder, x: Value) -> (Value, Value) {
+    let bits = k.let_(Expr::Bitcast(x, DType::I32));
+    let mask = k.i32(i32::MIN);
+    let sign = k.bin(BinOp::And, bits, mask);
+    (k.un(UnOp::Abs, x), sign)
+}
+
+fn join_sign(k: &mut Builder, magnitude: Value, sign: Value) -> Value {
+    let bits = k.let_(Expr::Bitcast(magnitude, DType::I32));
+    let bits = k.bin(BinOp::Or, bits, sign);
+    k.let_(Expr::Bitcast(bits, DType::F32))
+}
+
+/// A polynomial, highest coefficient first.
+fn horner(k: &mut Builder, x: Value, coefficients: &[f32]) -> Value {
+    let first = k.f32(coefficients[0]);
+    coefficients[1..].iter().fold(first, |sum, c| {
+        let c = k.f32(*c);
+        k.mul_add(sum, x, c)
+    })
+}
