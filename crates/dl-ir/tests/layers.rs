@@ -123,6 +123,7 @@ fn methods_explain_what_does_not_fit() {
         ("dropout", &["f32[N]"], &[pos(1.5)], "a probability"),
         ("chunk", &["f32[N, 7]"], &[pos(2)], "does not split into 2 equal parts"),
         ("gather", &["f32[N, 7]", "i64[N]"], &[pos(1)], "`index_select` takes an index of any rank"),
+        ("max", &["f32[N]"], &[pos(0.0)], "`maximum` compares element by element"),
         ("clamp", &["f32[N]"], &[], "needs `min`, `max` or both"),
     ];
     for (name, types, args, message) in cases {

@@ -8,6 +8,9 @@ use crate::dim::Dim;
 use crate::graph::NodeId;
 use crate::types::DType;
 
+/// No window is wider: products of three sizes stay within 64 bits.
+const LARGEST: i64 = 1 << 20;
+
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
     name: &'static str,
@@ -161,6 +164,9 @@ fn wrong_kind(callee: &str, param: &Param, value: &Value) -> String {
         format!("`{}` of `{callee}` must be {}, but it is {}", param.name, param.kind.expects(), value.describe());
     match (param.kind, value) {
         (Kind::Word(words), Value::Str(word)) => base + &did_you_mean(word, words.iter().copied()),
+        (Kind::Axes, Value::Tensor(_) | Value::Float(_)) if matches!(callee, "max" | "min") => {
+            format!("{base}; `{callee}imum` compares element by element")
+        }
         (Kind::Map { .. }, Value::Int(dim)) => format!("{base}; write `{dim} => ..`"),
         _ => base,
     }
@@ -283,7 +289,7 @@ impl Args {
     /// A size for each of `rank` spatial axes, none below `least`.
     ///
     /// # Errors
-    /// If it was given for another number of axes, or is too small.
+    /// If it was given for another number of axes, or is too small or beyond all reason.
     pub fn sizes(&self, name: &str, rank: usize, least: i64) -> Result<Vec<i64>, ArgError> {
         let sizes = match self.get(name) {
             Some(Value::List(items)) => {
@@ -298,8 +304,11 @@ impl Args {
             }
             _ => vec![self.int(name); rank],
         };
-        match sizes.iter().find(|&&s| s < least) {
-            Some(bad) => Err(self.error(name, format!("`{name}` must be at least {least}, but it is {bad}"))),
+        match sizes.iter().find(|s| !(least..=LARGEST).contains(s)) {
+            Some(bad) => {
+                let message = format!("`{name}` must be between {least} and {LARGEST}, but it is {bad}");
+                Err(self.error(name, message))
+            }
             None => Ok(sizes),
         }
     }

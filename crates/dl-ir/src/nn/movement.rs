@@ -232,7 +232,11 @@ fn chunk(b: &mut Builder, args: &Args) -> Made {
     let (x, chunks) = (args.tensor("x"), args.int("chunks"));
     let axis = args.axis("axis", b.rank(x))?;
     let size = b.shape(x)[axis].clone();
-    let part = if chunks < 1 { Dim::from(0) } else { size.floor_div(&Dim::from(chunks)).unwrap_or(Dim::ONE) };
+    const MOST: i64 = 1024;
+    if !(1..=MOST).contains(&chunks) {
+        return Err(args.error("chunks", format!("`chunks` must be between 1 and {MOST}, but it is {chunks}")).into());
+    }
+    let part = size.floor_div(&Dim::from(chunks)).unwrap_or(Dim::ONE);
     if !b.graph.facts.equal(&(part.clone() * Dim::from(chunks)), &size) {
         let message = format!("axis {axis} has size {size}, which does not split into {chunks} equal parts");
         return Err(args.error("chunks", message).into());
