@@ -1,0 +1,187 @@
+//! What an expression of a model evaluates to, and arithmetic on what is known at compile time.
+
+use dl_ir::dim::Dim;
+use dl_ir::graph::NodeId;
+use dl_ir::types::DType;
+
+/// The value of an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Not known because of an error that has been reported; anything done with it is silent.
+    Unknown,
+    /// A node of the graph being built.
+    Tensor(NodeId),
+    /// A whole number, possibly symbolic.
+    Int(Dim),
+    /// A real number.
+    Float(f64),
+    /// A truth value.
+    Bool(bool),
+    /// A string literal: a pattern.
+    Str(String),
+    /// An element type, as in `x.cast(i64)`.
+    DType(DType),
+    /// `a..b`; an open end is absent.
+    Range(Option<Dim>, Option<Dim>),
+    /// `[a, b]` or `(a, b)`; several results of a function are one too.
+    List(Vec<Value>),
+}
+
+impl Value {
+    /// The value in words, for messages that expected something else.
+    pub fn describe(&self) -> String {
+        match self {
+            Value::Unknown => "unknown".to_string(),
+            Value::Tensor(_) => "a tensor".to_string(),
+            Value::Int(dim) => format!("the number {dim}"),
+            Value::Float(value) => format!("the number {value:?}"),
+            Value::Bool(value) => format!("`{value}`"),
+            Value::Str(value) => format!("the string {value:?}"),
+            Value::DType(dtype) => format!("the element type {dtype}"),
+            Value::Range(..) => "a range".to_string(),
+            Value::List(items) => format!("a list of {}", items.len()),
+        }
+    }
+
+    /// Whether this is, or holds, something unknown.
+    pub fn is_unknown(&self) -> bool {
+        match self {
+            Value::Unknown => true,
+            Value::List(items) => items.iter().any(Value::is_unknown),
+            _ => false,
+        }
+    }
+
+    /// The value as a real number, if it is a number and not symbolic.
+    pub fn as_float(&self) -> Option<f64> {
+        match self {
+            Value::Float(value) => Some(*value),
+            Value::Int(dim) => dim.as_const().map(|c| c as f64),
+            _ => None,
+        }
+    }
+}
+
+/// An arithmetic operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Rem,
+}
+
+impl Arithmetic {
+    /// The operator of a Rust expression, if it is arithmetic.
+    pub fn of(op: &syn::BinOp) -> Option<Arithmetic> {
+        match op {
+            syn::BinOp::Add(_) => Some(Arithmetic::Add),
+            syn::BinOp::Sub(_) => Some(Arithmetic::Sub),
+            syn::BinOp::Mul(_) => Some(Arithmetic::Mul),
+            syn::BinOp::Div(_) => Some(Arithmetic::Div),
+            syn::BinOp::Rem(_) => Some(Arithmetic::Rem),
+            _ => None,
+        }
+    }
+}
+
+/// `a op b` for two numbers known at compile time; whole numbers divide rounding down, as dimensions do.
+///
+/// # Errors
+/// What is wrong: a division by zero, a value beyond 64 bits, or operands that are not numbers.
+pub fn arithmetic(op: Arithmetic, a: &Value, b: &Value) -> Result<Value, String> {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => whole(op, a, b).map(Value::Int),
+        _ => match (a.as_float(), b.as_float()) {
+            (Some(a), Some(b)) => Ok(Value::Float(match op {
+                Arithmetic::Add => a + b,
+                Arithmetic::Sub => a - b,
+                Arithmetic::Mul => a * b,
+                Arithmetic::Div => a / b,
+                Arithmetic::Rem => a.rem_euclid(b),
+            })),
+            _ => Err(format!("no arithmetic between {} and {}", a.describe(), b.describe())),
+        },
+    }
+}
+
+fn whole(op: Arithmetic, a: &Dim, b: &Dim) -> Result<Dim, String> {
+    const OVERFLOW: &str = "the number does not fit in 64 bits";
+    if let (Some(x), Some(y)) = (a.as_const(), b.as_const()) {
+        let result = match op {
+            Arithmetic::Add => x.checked_add(y),
+            Arithmetic::Sub => x.checked_sub(y),
+            Arithmetic::Mul => x.checked_mul(y),
+            Arithmetic::Div | Arithmetic::Rem if y == 0 => return Err("a division by zero".to_string()),
+            Arithmetic::Div => x.checked_div_euclid(y).map(|q| q - i64::from(y < 0 && x.rem_euclid(y) != 0)),
+            Arithmetic::Rem => x.checked_rem_euclid(y),
+        };
+        return result.map(Dim::from).ok_or_else(|| OVERFLOW.to_string());
+    }
+    let quotient = || a.floor_div(b).map_err(|e| e.to_string());
+    Ok(match op {
+        Arithmetic::Add => a.clone() + b.clone(),
+        Arithmetic::Sub => a.clone() - b.clone(),
+        Arithmetic::Mul => a.clone() * b.clone(),
+        Arithmetic::Div => quotient()?,
+        Arithmetic::Rem => a.clone() - quotient()? * b.clone(),
+    })
+}
+
+/// A function of real numbers known at compile time, such as `sqrt` in `(DIM as f32).sqrt()`.
+pub fn float_method(name: &str, x: f64, args: &[f64]) -> Option<f64> {
+    Some(match (name, args) {
+        ("sqrt", []) => x.sqrt(),
+        ("rsqrt", []) => 1.0 / x.sqrt(),
+        ("exp", []) => x.exp(),
+        ("ln" | "log", []) => x.ln(),
+        ("abs", []) => x.abs(),
+        ("sin", []) => x.sin(),
+        ("cos", []) => x.cos(),
+        ("tanh", []) => x.tanh(),
+        ("floor", []) => x.floor(),
+        ("ceil", []) => x.ceil(),
+        ("powf" | "powi" | "pow", [y]) => x.powf(*y),
+        ("min", [y]) => x.min(*y),
+        ("max", [y]) => x.max(*y),
+        _ => return None,
+    })
+}
+
+/// The names that [`float_method`] knows, for suggestions.
+pub const FLOAT_METHODS: [&str; 13] =
+    ["sqrt", "rsqrt", "exp", "ln", "abs", "sin", "cos", "tanh", "floor", "ceil", "powf", "min", "max"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn int(c: i64) -> Value {
+        Value::Int(Dim::from(c))
+    }
+
+    #[test]
+    fn whole_numbers_divide_rounding_down() {
+        for (a, b) in [(7, 2), (-7, 2), (7, -2), (-7, -2), (6, 3), (-6, 3), (6, -3)] {
+            let expected = (a as f64 / b as f64).floor() as i64;
+            assert_eq!(arithmetic(Arithmetic::Div, &int(a), &int(b)), Ok(int(expected)), "{a} / {b}");
+        }
+    }
+
+    #[test]
+    fn symbols_cancel() {
+        let n = Value::Int(Dim::sym("N"));
+        let twice = arithmetic(Arithmetic::Mul, &n, &int(2)).unwrap();
+        assert_eq!(arithmetic(Arithmetic::Div, &twice, &int(2)), Ok(n.clone()));
+        assert_eq!(arithmetic(Arithmetic::Rem, &twice, &int(2)), Ok(int(0)));
+    }
+
+    #[test]
+    fn what_has_no_value_is_an_error() {
+        assert!(arithmetic(Arithmetic::Div, &int(1), &int(0)).is_err());
+        assert!(arithmetic(Arithmetic::Mul, &int(i64::MAX), &int(2)).unwrap_err().contains("64 bits"));
+        assert!(arithmetic(Arithmetic::Add, &int(1), &Value::Bool(true)).is_err());
+        assert_eq!(arithmetic(Arithmetic::Div, &int(1), &Value::Float(2.0)), Ok(Value::Float(0.5)));
+    }
+}
