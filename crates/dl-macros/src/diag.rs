@@ -1,6 +1,7 @@
 //! Diagnostics: an accumulating list of errors with their tokens, and the helpers that word them.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
+pub use dl_ir::nn::suggest::{did_you_mean, list_names};
 use quote::ToTokens;
 
 /// Every mistake found so far. Nothing stops at the first one: each stage adds to the list and goes on.
@@ -21,8 +22,23 @@ impl Diagnostics {
     }
 
     /// Adds an error made elsewhere (by `syn`), splitting it where it holds several.
+    ///
+    /// What has been said of the same tokens before (a block is checked in each place where it is used) is left out.
     pub fn push(&mut self, error: syn::Error) {
-        self.errors.extend(error);
+        for error in error {
+            let same = |other: &syn::Error| {
+                let (a, b) = (other.span(), error.span());
+                a.start() == b.start() && a.end() == b.end() && other.to_string() == error.to_string()
+            };
+            if !self.errors.iter().any(same) {
+                self.errors.push(error);
+            }
+        }
+    }
+
+    /// Takes over the errors of another stage.
+    pub fn extend(&mut self, other: Diagnostics) {
+        other.errors.into_iter().for_each(|error| self.push(error));
     }
 
     /// Whether nothing has gone wrong.
@@ -38,6 +54,12 @@ impl Diagnostics {
     /// One `compile_error!` for each error.
     pub fn to_tokens(&self) -> TokenStream {
         self.errors.iter().map(syn::Error::to_compile_error).collect()
+    }
+
+    /// The errors, in order.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = &syn::Error> {
+        self.errors.iter()
     }
 
     /// The messages alone, in order.
@@ -94,74 +116,9 @@ fn write_token(text: &str, span: Span, out: &mut String, last_end: &mut Option<P
     *last_end = Some((end.line, end.column));
 }
 
-/// The candidate nearest to a misspelt `word`, when one is near enough to be what was meant.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (spelling_distance(word, candidate), candidate))
-        .filter(|&(distance, candidate)| {
-            distance <= limit || (candidate.len() > 3 && same_letters(word, candidate))
-        })
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// ``; did you mean `x`?`` for the nearest candidate, or nothing.
-pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, candidates).map(|found| format!("; did you mean `{found}`?")).unwrap_or_default()
-}
-
-/// Equal but for case and underscores: `max_pool_2d`, `maxpool2d`, `LayerNorm`, `layernorm`.
-fn same_letters(a: &str, b: &str) -> bool {
-    let letters = |s: &str| s.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect::<String>();
-    letters(a) == letters(b)
-}
-
-/// Edits (insert, delete, replace, swap two neighbours) that turn `a` into `b`.
-fn spelling_distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let width = b.len() + 1;
-    let mut table = vec![0; (a.len() + 1) * width];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            table[i * width + j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let replace = table[(i - 1) * width + j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let edit = (table[(i - 1) * width + j] + 1).min(table[i * width + j - 1] + 1).min(replace);
-                let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                if swapped { edit.min(table[(i - 2) * width + j - 2] + 1) } else { edit }
-            };
-        }
-    }
-    table[a.len() * width + b.len()]
-}
-
-/// `` `a`, `b` and `c` `` for messages that list what there is.
-pub fn list_names<S: AsRef<str>>(names: &[S]) -> String {
-    let quoted: Vec<String> = names.iter().map(|n| format!("`{}`", n.as_ref())).collect();
-    match quoted.as_slice() {
-        [] => String::new(),
-        [one] => one.clone(),
-        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn misspellings_find_what_was_meant() {
-        let layers = ["Linear", "LayerNorm", "Conv2d", "Relu"];
-        assert_eq!(nearest("Liner", layers), Some("Linear"));
-        assert_eq!(nearest("conv2d", layers), Some("Conv2d"));
-        assert_eq!(nearest("layer_norm", layers), Some("LayerNorm"));
-        assert_eq!(nearest("Rleu", layers), Some("Relu"));
-        assert_eq!(nearest("Attention", layers), None);
-        assert_eq!(nearest("x", ["h", "y_hat"]), Some("h"));
-    }
 
     #[test]
     fn source_text_keeps_the_users_blanks() {
@@ -169,11 +126,5 @@ mod tests {
         assert_eq!(source_text(tokens), "h.flatten() + linear( x , 2 )");
         let long: TokenStream = "a.really_long_method_name(with, many).arguments_and_more(x).end()".parse().unwrap();
         assert_eq!(source_text(long), "a.really_long_method...uments_and_more(x).end()".replace("uments_and_more", "ts_and_more"));
-    }
-
-    #[test]
-    fn lists_read_as_sentences() {
-        assert_eq!(list_names(&["a"]), "`a`");
-        assert_eq!(list_names(&["a", "b", "c"]), "`a`, `b` and `c`");
     }
 }

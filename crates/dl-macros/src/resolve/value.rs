@@ -1,64 +1,14 @@
-//! What an expression of a model evaluates to, and arithmetic on what is known at compile time.
+//! Arithmetic on what is known at compile time.
 
-use dl_ir::dim::Dim;
-use dl_ir::graph::NodeId;
-use dl_ir::types::DType;
+use dl_ir::Dim;
+use dl_ir::nn::Value;
 
-/// The value of an expression.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// Not known because of an error that has been reported; anything done with it is silent.
-    Unknown,
-    /// A node of the graph being built.
-    Tensor(NodeId),
-    /// A whole number, possibly symbolic.
-    Int(Dim),
-    /// A real number.
-    Float(f64),
-    /// A truth value.
-    Bool(bool),
-    /// A string literal: a pattern.
-    Str(String),
-    /// An element type, as in `x.cast(i64)`.
-    DType(DType),
-    /// `a..b`; an open end is absent.
-    Range(Option<Dim>, Option<Dim>),
-    /// `[a, b]` or `(a, b)`; several results of a function are one too.
-    List(Vec<Value>),
-}
-
-impl Value {
-    /// The value in words, for messages that expected something else.
-    pub fn describe(&self) -> String {
-        match self {
-            Value::Unknown => "unknown".to_string(),
-            Value::Tensor(_) => "a tensor".to_string(),
-            Value::Int(dim) => format!("the number {dim}"),
-            Value::Float(value) => format!("the number {value:?}"),
-            Value::Bool(value) => format!("`{value}`"),
-            Value::Str(value) => format!("the string {value:?}"),
-            Value::DType(dtype) => format!("the element type {dtype}"),
-            Value::Range(..) => "a range".to_string(),
-            Value::List(items) => format!("a list of {}", items.len()),
-        }
-    }
-
-    /// Whether this is, or holds, something unknown.
-    pub fn is_unknown(&self) -> bool {
-        match self {
-            Value::Unknown => true,
-            Value::List(items) => items.iter().any(Value::is_unknown),
-            _ => false,
-        }
-    }
-
-    /// The value as a real number, if it is a number and not symbolic.
-    pub fn as_float(&self) -> Option<f64> {
-        match self {
-            Value::Float(value) => Some(*value),
-            Value::Int(dim) => dim.as_const().map(|c| c as f64),
-            _ => None,
-        }
+/// The value as a real number, if it is a number and not symbolic.
+pub fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Float(value) => Some(*value),
+        Value::Int(dim) => dim.as_const().map(|c| c as f64),
+        _ => None,
     }
 }
 
@@ -93,7 +43,7 @@ impl Arithmetic {
 pub fn arithmetic(op: Arithmetic, a: &Value, b: &Value) -> Result<Value, String> {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => whole(op, a, b).map(Value::Int),
-        _ => match (a.as_float(), b.as_float()) {
+        _ => match (number(a), number(b)) {
             (Some(a), Some(b)) => Ok(Value::Float(match op {
                 Arithmetic::Add => a + b,
                 Arithmetic::Sub => a - b,

@@ -18,8 +18,11 @@
 //! What failed to parse stays in the tree under its name with its content absent, so that later stages
 //! know that the name exists and stay silent about it.
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
 use syn::{Attribute, Expr, Ident, Stmt, Visibility, token};
+
+use crate::diag::source_text;
 
 /// One `model Name { ... }`.
 pub struct Model {
@@ -93,7 +96,7 @@ pub enum Layer {
     /// `[A, B, C]`, applied in order.
     Sequence(token::Bracket, Vec<Layer>),
     /// `[A; 4]`: four of them, each with parameters of its own.
-    Repeat(token::Bracket, Box<Layer>, Expr),
+    Repeat(Box<Layer>, Expr),
 }
 
 /// A layer of the table or a block by name, with its arguments.
@@ -102,6 +105,18 @@ pub struct LayerCall {
     pub name: Ident,
     /// What stands between the parentheses.
     pub args: Vec<LayerArg>,
+    /// The parentheses; absent for a bare name.
+    pub parens: Option<token::Paren>,
+}
+
+impl ToTokens for LayerCall {
+    /// The name and an empty pair of parentheses: enough for an error to cover all of the call.
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.name.to_tokens(tokens);
+        if let Some(parens) = &self.parens {
+            parens.surround(tokens, |_| ());
+        }
+    }
 }
 
 /// One argument of a layer.
@@ -145,7 +160,7 @@ pub enum Results {
     /// `-> f32[N, 10]`
     One(TypeExpr),
     /// `-> (f32[N, 10], f32)`
-    Tuple(token::Paren, Vec<TypeExpr>),
+    Tuple(Vec<TypeExpr>),
 }
 
 impl Results {
@@ -153,7 +168,15 @@ impl Results {
     pub fn types(&self) -> &[TypeExpr] {
         match self {
             Results::One(one) => std::slice::from_ref(one),
-            Results::Tuple(_, all) => all,
+            Results::Tuple(all) => all,
+        }
+    }
+
+    /// The types as the user wrote them.
+    pub fn text(&self) -> String {
+        match self {
+            Results::One(one) => one.text(),
+            Results::Tuple(all) => format!("({})", all.iter().map(TypeExpr::text).collect::<Vec<_>>().join(", ")),
         }
     }
 }
@@ -172,8 +195,17 @@ pub struct TypeExpr {
     pub dtype: Ident,
     /// The dimensions; none for a scalar.
     pub dims: Vec<Expr>,
-    /// The brackets; absent for a scalar written without them.
-    pub brackets: Option<token::Bracket>,
+}
+
+impl TypeExpr {
+    /// The type as the user wrote it.
+    pub fn text(&self) -> String {
+        if self.dims.is_empty() {
+            return self.dtype.to_string();
+        }
+        let dims: Vec<String> = self.dims.iter().map(source_text).collect();
+        format!("{}[{}]", self.dtype, dims.join(", "))
+    }
 }
 
 /// `#[train]` or `#[train(only = generator, head.0)]`

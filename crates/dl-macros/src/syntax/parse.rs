@@ -212,7 +212,7 @@ fn layer(input: ParseStream) -> Result<Layer> {
                 let count = inner.parse()?;
                 end_of(&inner, "a repetition is `[Layer; count]`")?;
                 let one = layers.pop().expect("holds one layer");
-                return Ok(Layer::Repeat(bracket, Box::new(one), count));
+                return Ok(Layer::Repeat(Box::new(one), count));
             }
             if !inner.is_empty() {
                 inner.parse::<Token![,]>()?;
@@ -225,12 +225,13 @@ fn layer(input: ParseStream) -> Result<Layer> {
     }
     let name = input.parse()?;
     let mut args = Vec::new();
+    let mut parens = None;
     if input.peek(token::Paren) {
         let inner;
-        parenthesized!(inner in input);
+        parens = Some(parenthesized!(inner in input));
         args = inner.parse_terminated(layer_arg, Token![,])?.into_iter().collect();
     }
-    Ok(Layer::Call(LayerCall { name, args }))
+    Ok(Layer::Call(LayerCall { name, args, parens }))
 }
 
 fn layer_arg(input: ParseStream) -> Result<LayerArg> {
@@ -309,7 +310,7 @@ fn signature(input: ParseStream) -> Result<Signature> {
         if types.is_empty() {
             return Err(syn::Error::new(paren.span.join(), "a function of a model returns at least one tensor"));
         }
-        return Ok(Signature { params, results: Results::Tuple(paren, types) });
+        return Ok(Signature { params, results: Results::Tuple(types) });
     }
     Ok(Signature { params, results: Results::One(type_expr(input)?) })
 }
@@ -332,12 +333,12 @@ fn type_expr(input: ParseStream) -> Result<TypeExpr> {
     }
     let dtype: Ident = input.parse()?;
     if !input.peek(token::Bracket) {
-        return Ok(TypeExpr { dtype, dims: Vec::new(), brackets: None });
+        return Ok(TypeExpr { dtype, dims: Vec::new() });
     }
     let inner;
-    let bracket = bracketed!(inner in input);
+    bracketed!(inner in input);
     let dims: Punctuated<Expr, Token![,]> = inner.parse_terminated(Expr::parse_without_eager_brace, Token![,])?;
-    Ok(TypeExpr { dtype, dims: dims.into_iter().collect(), brackets: Some(bracket) })
+    Ok(TypeExpr { dtype, dims: dims.into_iter().collect() })
 }
 
 /// Splits `#[train]` from the attributes that go onto the method.

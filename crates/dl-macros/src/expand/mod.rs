@@ -1,0 +1,248 @@
+//! The expansion: a struct for each model, its methods, and the module as text.
+//!
+//! The code holds no logic: it names the function and its types and hands over to the runtime. It uses absolute paths
+//! only (`::core`, and the path of `dl` given as the first token), so that nothing the user declares can shadow what it
+//! means; its own local names carry the span of the macro's definition and cannot meet the user's.
+//!
+//! A model in error expands to the same struct and methods, around an empty module that never runs, and one
+//! `compile_error!` for each error, so that nothing else in the crate is reported.
+
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use quote::{format_ident, quote, quote_spanned};
+use syn::Attribute;
+
+use crate::diag::Diagnostics;
+use crate::resolve::{PublicFunction, Resolved, resolve};
+use crate::syntax::{Function, Model, Signature, TypeExpr, parse};
+
+/// The highest rank for which ndarray has a static dimension.
+const STATIC_RANKS: usize = 6;
+
+/// Expands `[path of dl] model Name { ... } ...`.
+pub fn expand(input: TokenStream) -> TokenStream {
+    let mut tokens = input.into_iter();
+    let root = match tokens.next() {
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Bracket => group.stream(),
+        _ => return quote!(::core::compile_error! { "use this macro as `dl::model!`" }),
+    };
+    let mut diagnostics = Diagnostics::default();
+    let models = parse(tokens.collect(), &mut diagnostics);
+    let complete = diagnostics.is_empty();
+    let mut output = TokenStream::new();
+    for model in &models {
+        let mut of_model = Diagnostics::default();
+        let resolved = resolve(model, complete, &mut of_model);
+        output.extend(model_items(&root, model, &resolved));
+        diagnostics.extend(of_model);
+    }
+    output.extend(diagnostics.to_tokens());
+    output
+}
+
+/// The struct and its methods.
+fn model_items(root: &TokenStream, model: &Model, resolved: &Resolved<'_>) -> TokenStream {
+    let Model { attrs, vis, name, .. } = model;
+    let doc = doc_unless(attrs, || format!("The model `{name}`."));
+    let constructor = constructor(root, model, resolved);
+    let methods = resolved.functions.iter().map(|function| methods(root, function));
+    quote! {
+        #doc
+        #(#attrs)*
+        #vis struct #name {
+            model: #root::__private::Model,
+        }
+
+        #[allow(dead_code)]
+        impl #name {
+            #constructor
+            #(#methods)*
+        }
+
+        impl ::core::ops::Deref for #name {
+            type Target = #root::__private::Model;
+
+            fn deref(&self) -> &Self::Target {
+                &self.model
+            }
+        }
+
+        impl ::core::ops::DerefMut for #name {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                &mut self.model
+            }
+        }
+    }
+}
+
+/// `new`, with a size for each `dim` of the model in front of the seed.
+fn constructor(root: &TokenStream, model: &Model, resolved: &Resolved<'_>) -> TokenStream {
+    let text = resolved.module.as_ref().map(dl_ir::text::print).unwrap_or_default();
+    let dims = &model.body.dims;
+    let args: Vec<Ident> =
+        dims.iter().map(|d| Ident::new(&d.to_string().to_lowercase(), d.span())).collect();
+    let names = dims.iter().map(Ident::to_string);
+    let seed = hygienic("seed");
+    let source = hygienic("SOURCE");
+    let mut doc = "Makes the model with parameters that start as in PyTorch, from random numbers of this seed.".to_string();
+    for (dim, arg) in dims.iter().zip(&args) {
+        doc.push_str(&format!("\n\n- `{arg}`: the size of `{dim}`"));
+    }
+    doc.push_str("\n\n# Errors\nIf a dimension of the model is zero or breaks one of its facts.");
+    quote! {
+        #[doc = #doc]
+        pub fn new(
+            #(#args: ::core::primitive::usize,)*
+            #seed: #root::__private::Seed,
+        ) -> ::core::result::Result<Self, #root::__private::Error> {
+            static #source: #root::__private::Source = #root::__private::Source {
+                text: #text,
+                file: ::core::file!(),
+            };
+            ::core::result::Result::Ok(Self {
+                model: #root::__private::Model::new(&#source, &[#((#names, #args)),*], #seed)?,
+            })
+        }
+    }
+}
+
+/// The methods of a public function: itself, and what trains it.
+fn methods(root: &TokenStream, function: &PublicFunction<'_>) -> TokenStream {
+    let Some(signature) = &function.syntax.signature else { return TokenStream::new() };
+    let plain = call_method(root, function, signature);
+    if function.syntax.train.is_none() {
+        return plain;
+    }
+    let train = train_methods(root, function, signature);
+    quote!(#plain #train)
+}
+
+fn call_method(root: &TokenStream, function: &PublicFunction<'_>, signature: &Signature) -> TokenStream {
+    let Function { attrs, vis, name, .. } = function.syntax;
+    let doc = doc_unless(attrs, || format!("Runs `{name}`: `{}`.", signature_text(function.syntax, signature)));
+    let index = function.eval;
+    let (params, args) = parameters(root, signature);
+    let outputs = hygienic("outputs");
+    let types = signature.results.types();
+    let results: Vec<TokenStream> = types.iter().map(|ty| result_type(root, ty)).collect();
+    let takes = types.iter().map(|ty| take_result(root, ty, &outputs));
+    let (result, value) = match results.as_slice() {
+        [one] if !matches!(signature.results, crate::syntax::Results::Tuple(..)) => (quote!(#one), quote!(#(#takes)*)),
+        many => (quote!((#(#many,)*)), quote!((#(#takes,)*))),
+    };
+    quote! {
+        #doc
+        #(#attrs)*
+        #vis fn #name(&self, #(#params),*) -> ::core::result::Result<#result, #root::__private::Error> {
+            let mut #outputs = self.model.call(#index, &[#(#args),*])?;
+            ::core::result::Result::Ok(#value)
+        }
+    }
+}
+
+fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &Signature) -> TokenStream {
+    let Function { vis, name, .. } = function.syntax;
+    let index = function.train.unwrap_or_default();
+    let (params, args) = parameters(root, signature);
+    let optimizer = hygienic("optimizer");
+    let train = format_ident!("train_{name}");
+    let grad = format_ident!("grad_{name}");
+    let updated = match function.syntax.train.as_ref().map(|train| train.only.as_slice()) {
+        None | Some([]) => "all parameters that it depends on".to_string(),
+        Some(only) => {
+            let names: Vec<String> = only.iter().map(|(name, _)| format!("`{name}`")).collect();
+            format!("the parameters of {}", names.join(", "))
+        }
+    };
+    let train_doc = format!(
+        "One step of training: computes `{name}` in training mode and its gradients, and lets the optimizer update {updated}. \
+         Returns the value of `{name}` before the update."
+    );
+    let grad_doc = format!("The value of `{name}` in training mode and its gradients with respect to {updated}. Changes no parameter.");
+    let span = name.span();
+    quote_spanned! {span=>
+        #[doc = #train_doc]
+        #vis fn #train(
+            &mut self,
+            #optimizer: &mut impl #root::__private::Optimizer,
+            #(#params),*
+        ) -> ::core::result::Result<::core::primitive::f32, #root::__private::Error> {
+            self.model.train(#index, #optimizer, &[#(#args),*])
+        }
+
+        #[doc = #grad_doc]
+        #vis fn #grad(
+            &self,
+            #(#params),*
+        ) -> ::core::result::Result<
+            (::core::primitive::f32, #root::__private::Gradients),
+            #root::__private::Error,
+        > {
+            self.model.grad(#index, &[#(#args),*])
+        }
+    }
+}
+
+/// The parameters of a method, and the expressions that erase their types.
+fn parameters(root: &TokenStream, signature: &Signature) -> (Vec<TokenStream>, Vec<TokenStream>) {
+    let one = |param: &crate::syntax::Param| {
+        let name = &param.name;
+        let (element, dimension) = (element(&param.ty), dimension(root, &param.ty));
+        let bound = quote!(#root::__private::IntoArg<'_, #element, #dimension>);
+        let erased = quote!(#root::__private::IntoArg::<#element, #dimension>::into_arg(#name));
+        (quote!(#name: impl #bound), erased)
+    };
+    signature.params.iter().map(one).unzip()
+}
+
+fn result_type(root: &TokenStream, ty: &TypeExpr) -> TokenStream {
+    let element = element(ty);
+    if ty.dims.is_empty() {
+        return element;
+    }
+    let dimension = dimension(root, ty);
+    quote!(#root::__private::ndarray::Array<#element, #dimension>)
+}
+
+fn take_result(root: &TokenStream, ty: &TypeExpr, outputs: &Ident) -> TokenStream {
+    let (element, dimension) = (element(ty), dimension(root, ty));
+    let array = quote!(#outputs.take::<#element, #dimension>()?);
+    if ty.dims.is_empty() { quote!(#array.into_scalar()) } else { array }
+}
+
+/// The Rust type of the elements; `f32` for a name that is no element type, which has been reported.
+fn element(ty: &TypeExpr) -> TokenStream {
+    let name = ty.dtype.to_string();
+    let known = if dl_ir::DType::from_name(&name).is_some() { name.as_str() } else { "f32" };
+    let ident = Ident::new(known, Span::call_site());
+    quote!(::core::primitive::#ident)
+}
+
+/// The ndarray dimension of the declared rank.
+fn dimension(root: &TokenStream, ty: &TypeExpr) -> TokenStream {
+    let rank = ty.dims.len();
+    let name = if rank <= STATIC_RANKS { format_ident!("Ix{rank}") } else { format_ident!("IxDyn") };
+    quote!(#root::__private::ndarray::#name)
+}
+
+/// A local name that cannot meet one of the user's.
+fn hygienic(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
+}
+
+/// A doc comment, unless there is one, so that `missing_docs` stays silent.
+fn doc_unless(attrs: &[Attribute], text: impl FnOnce() -> String) -> TokenStream {
+    if attrs.iter().any(|attr| attr.path().is_ident("doc")) {
+        return TokenStream::new();
+    }
+    let text = text();
+    quote!(#[doc = #text])
+}
+
+/// `forward(x: f32[N, 10]) -> f32[N]`, for documentation.
+fn signature_text(function: &Function, signature: &Signature) -> String {
+    let params: Vec<String> = signature.params.iter().map(|p| format!("{}: {}", p.name, p.ty.text())).collect();
+    format!("{}({}) -> {}", function.name, params.join(", "), signature.results.text())
+}
+
+#[cfg(test)]
+mod tests;
