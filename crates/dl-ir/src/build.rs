@@ -261,7 +261,7 @@ impl Builder {
 
     /// Random numbers of their own stream; declares the key input on first use. `dist` is `uniform` or `normal`.
     pub fn random(&mut self, dist: &str, dtype: DType, shape: &[Dim]) -> Built {
-        let key = self.input(InputKind::Key, "key", Type::new(DType::I64, [2i64]));
+        let key = self.input(InputKind::Key, "random.key", Type::new(DType::I64, [2i64]));
         let stream = self.streams;
         self.streams += 1;
         let attrs = Attrs::new().word("dist", dist).int("stream", stream).dtype("dtype", dtype).dims("shape", shape);

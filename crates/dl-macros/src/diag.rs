@@ -1,7 +1,8 @@
 //! Diagnostics: an accumulating list of errors with their tokens, and the helpers that word them.
 
+use dl_ir::nn::suggest;
+pub use dl_ir::nn::suggest::list_names;
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
-pub use dl_ir::nn::suggest::{did_you_mean, list_names};
 use quote::ToTokens;
 
 /// Every mistake found so far. Nothing stops at the first one: each stage adds to the list and goes on.
@@ -69,6 +70,11 @@ impl Diagnostics {
     }
 }
 
+/// ``; did you mean `x`?`` for the nearest candidate. Names of one letter are too short to be misspelt.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    if word.chars().count() < 2 { String::new() } else { suggest::did_you_mean(word, candidates) }
+}
+
 /// The user's own spelling of some tokens, shortened in the middle when long.
 ///
 /// Blanks are put where the source has them, so `h.flatten()` comes back as `h.flatten()`.
@@ -125,6 +131,9 @@ mod tests {
         let tokens: TokenStream = "h.flatten()  +  linear( x , 2 )".parse().unwrap();
         assert_eq!(source_text(tokens), "h.flatten() + linear( x , 2 )");
         let long: TokenStream = "a.really_long_method_name(with, many).arguments_and_more(x).end()".parse().unwrap();
-        assert_eq!(source_text(long), "a.really_long_method...uments_and_more(x).end()".replace("uments_and_more", "ts_and_more"));
+        assert_eq!(
+            source_text(long),
+            "a.really_long_method...uments_and_more(x).end()".replace("uments_and_more", "ts_and_more")
+        );
     }
 }

@@ -76,18 +76,18 @@ fn model_items(root: &TokenStream, model: &Model, resolved: &Resolved<'_>) -> To
 
 /// `new`, with a size for each `dim` of the model in front of the seed.
 fn constructor(root: &TokenStream, model: &Model, resolved: &Resolved<'_>) -> TokenStream {
-    let text = resolved.module.as_ref().map(dl_ir::text::print).unwrap_or_default();
+    let text = resolved.module.as_ref().map(dl_ir::text::print_module).unwrap_or_default();
     let dims = &model.body.dims;
-    let args: Vec<Ident> =
-        dims.iter().map(|d| Ident::new(&d.to_string().to_lowercase(), d.span())).collect();
+    let args: Vec<Ident> = dims.iter().map(|d| Ident::new(&d.to_string().to_lowercase(), d.span())).collect();
     let names = dims.iter().map(Ident::to_string);
     let seed = hygienic("seed");
     let source = hygienic("SOURCE");
-    let mut doc = "Makes the model with parameters that start as in PyTorch, from random numbers of this seed.".to_string();
+    let mut doc =
+        "Makes the model with parameters that start as in PyTorch, from random numbers of this seed.".to_string();
     for (dim, arg) in dims.iter().zip(&args) {
         doc.push_str(&format!("\n\n- `{arg}`: the size of `{dim}`"));
     }
-    doc.push_str("\n\n# Errors\nIf a dimension of the model is zero or breaks one of its facts.");
+    doc.push_str("\n\n# Errors\nIf a size is zero or breaks a fact that the model requires, or there is no memory for the parameters.");
     quote! {
         #[doc = #doc]
         pub fn new(
@@ -157,7 +157,9 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
         "One step of training: computes `{name}` in training mode and its gradients, and lets the optimizer update {updated}. \
          Returns the value of `{name}` before the update."
     );
-    let grad_doc = format!("The value of `{name}` in training mode and its gradients with respect to {updated}. Changes no parameter.");
+    let grad_doc = format!(
+        "The value of `{name}` in training mode and its gradients with respect to {updated}. Changes no parameter."
+    );
     let span = name.span();
     quote_spanned! {span=>
         #[doc = #train_doc]
@@ -187,9 +189,12 @@ fn parameters(root: &TokenStream, signature: &Signature) -> (Vec<TokenStream>, V
     let one = |param: &crate::syntax::Param| {
         let name = &param.name;
         let (element, dimension) = (element(&param.ty), dimension(root, &param.ty));
-        let bound = quote!(#root::__private::IntoArg<'_, #element, #dimension>);
         let erased = quote!(#root::__private::IntoArg::<#element, #dimension>::into_arg(#name));
-        (quote!(#name: impl #bound), erased)
+        let accepted = match param.ty.dims.is_empty() {
+            true => element,
+            false => quote!(impl #root::__private::IntoArg<'_, #element, #dimension>),
+        };
+        (quote!(#name: #accepted), erased)
     };
     signature.params.iter().map(one).unzip()
 }

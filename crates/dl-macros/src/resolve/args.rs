@@ -49,7 +49,9 @@ impl<'a> Resolver<'a, '_> {
         let mut written = Vec::with_capacity(args.len());
         for arg in args {
             let (name, expr) = match arg {
-                Expr::Assign(assign) if lone_ident(&assign.left).is_some() => (lone_ident(&assign.left), &*assign.right),
+                Expr::Assign(assign) if lone_ident(&assign.left).is_some() => {
+                    (lone_ident(&assign.left), &*assign.right)
+                }
                 other => (None, other),
             };
             written.push(Written { name, value: self.eval(frame, expr), site: Site::One(expr) });
@@ -89,7 +91,12 @@ impl<'a> Resolver<'a, '_> {
     }
 
     /// Reports errors about arguments, each at the argument or, if something is missing, at the call.
-    pub fn report_arguments(&mut self, errors: Vec<ArgError>, args: &[Written<'a>], call: impl ToTokens) -> Option<Value> {
+    pub fn report_arguments(
+        &mut self,
+        errors: Vec<ArgError>,
+        args: &[Written<'a>],
+        call: impl ToTokens,
+    ) -> Option<Value> {
         for error in errors {
             let Some(arg) = error.at.and_then(|at| args.get(at)) else {
                 self.error(&call, error.message);

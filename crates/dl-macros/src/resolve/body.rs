@@ -72,7 +72,9 @@ impl<'a> Resolver<'a, '_> {
             Pat::Paren(paren) => self.bind(frame, &paren.pat, value, init),
             Pat::Tuple(tuple) => {
                 let values = match value {
-                    Some(Value::List(values)) if values.len() == tuple.elems.len() => values.into_iter().map(Some).collect(),
+                    Some(Value::List(values)) if values.len() == tuple.elems.len() => {
+                        values.into_iter().map(Some).collect()
+                    }
                     None => vec![None; tuple.elems.len()],
                     Some(other) => {
                         let found = match &other {

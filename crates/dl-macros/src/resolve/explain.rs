@@ -62,7 +62,9 @@ impl<'a> Resolver<'a, '_> {
 /// The operands that an error is about.
 fn concerned(error: &CallError) -> Vec<usize> {
     match error {
-        CallError::Features { input, .. } | CallError::Rank { input, .. } | CallError::DType { input, .. } => vec![*input],
+        CallError::Features { input, .. } | CallError::Rank { input, .. } | CallError::DType { input, .. } => {
+            vec![*input]
+        }
         CallError::Broadcast { left, right } => vec![left.0, right.0],
         CallError::Inputs(_) | CallError::Op(_) => vec![0],
         CallError::Arg(_) => Vec::new(),

@@ -150,7 +150,8 @@ impl<'a> Resolver<'a, '_> {
 
     fn path(&mut self, frame: &Frame<'a>, path: &'a ExprPath) -> Option<Value> {
         let Some(ident) = path.path.get_ident() else {
-            return self.error(path, "names in a model have one part: it sees its own layers, constants and arguments only");
+            return self
+                .error(path, "names in a model have one part: it sees its own layers, constants and arguments only");
         };
         if let Some(local) = frame.local(ident) {
             let (name, value) = (local.name, local.value.clone());
@@ -189,7 +190,9 @@ impl<'a> Resolver<'a, '_> {
         } else if frame.locals.is_empty() {
             format!("`{name}` is not declared: add `const {name} = ...;` or `dim {name};` to the model")
         } else {
-            format!("`{name}` is no dimension of an argument and is not declared: add `const {name} = ...;` or `dim {name};`")
+            format!(
+                "`{name}` is no dimension of an argument and is not declared: add `const {name} = ...;` or `dim {name};`"
+            )
         };
         self.error(ident, message)
     }
@@ -253,9 +256,13 @@ impl<'a> Resolver<'a, '_> {
             (Value::Tensor(_), target) => {
                 self.error(cast, format!("tensors are converted by `.to({target})`; `as` is for numbers"))
             }
-            (value @ (Value::Int(_) | Value::Float(_)), "f32" | "f64") => Some(number(&value).map_or(value, Value::Float)),
+            (value @ (Value::Int(_) | Value::Float(_)), "f32" | "f64") => {
+                Some(number(&value).map_or(value, Value::Float))
+            }
             (Value::Int(dim), "usize" | "i64" | "i32" | "u64" | "u32" | "isize") => Some(Value::Int(dim)),
-            (Value::Float(value), "usize" | "i64" | "i32" | "u64" | "u32" | "isize") => Some(Value::Int(Dim::from(value as i64))),
+            (Value::Float(value), "usize" | "i64" | "i32" | "u64" | "u32" | "isize") => {
+                Some(Value::Int(Dim::from(value as i64)))
+            }
             (other, target) => {
                 let found = self.described(&other);
                 self.error(cast, format!("{found} cannot be converted to `{target}`"))
@@ -271,17 +278,28 @@ impl<'a> Resolver<'a, '_> {
         match value {
             Value::List(items) if (index.index as usize) < items.len() => Some(items[index.index as usize].clone()),
             Value::List(items) => self.error(index, format!("there are only {} values here", items.len())),
-            _ => self.error(index, format!("`{}` is one tensor; `.index({})` takes a part of it", source_text(&field.base), index.index)),
+            _ => self.error(
+                index,
+                format!("`{}` is one tensor; `.index({})` takes a part of it", source_text(&field.base), index.index),
+            ),
         }
     }
 
     /// A method of a number that is known at compile time.
-    pub fn number_method(&mut self, value: &Value, call: &'a syn::ExprMethodCall, args: &[Written<'a>]) -> Option<Value> {
+    pub fn number_method(
+        &mut self,
+        value: &Value,
+        call: &'a syn::ExprMethodCall,
+        args: &[Written<'a>],
+    ) -> Option<Value> {
         let name = call.method.to_string();
         let numbers: Option<Vec<f64>> = args.iter().map(|arg| number(arg.value.as_ref()?)).collect();
         let (Some(x), Some(numbers)) = (number(value), numbers) else {
             let text = source_text(&call.receiver);
-            return self.error(&call.method, format!("the value of `{text}` is only known when the model runs; use `.{name}` on a tensor"));
+            return self.error(
+                &call.method,
+                format!("the value of `{text}` is only known when the model runs; use `.{name}` on a tensor"),
+            );
         };
         match float_method(&name, x, &numbers) {
             Some(value) => Some(Value::Float(value)),
@@ -310,10 +328,16 @@ impl<'a> Resolver<'a, '_> {
                 // The parts may hold mistakes of their own.
                 self.eval(frame, &index.expr);
                 let text = source_text(&index.expr);
-                format!("tensors are not indexed with brackets: `{text}.index(0)` takes one element, `{text}.slice(.., 0..3)` a part")
+                format!(
+                    "tensors are not indexed with brackets: `{text}.index(0)` takes one element, `{text}.slice(.., 0..3)` a part"
+                )
             }
-            Expr::If(_) | Expr::Match(_) => "a model has no branches; `select(condition, a, b)` chooses element by element".to_string(),
-            Expr::ForLoop(_) | Expr::While(_) | Expr::Loop(_) => "a model has no loops; `[Layer; n]` repeats layers".to_string(),
+            Expr::If(_) | Expr::Match(_) => {
+                "a model has no branches; `select(condition, a, b)` chooses element by element".to_string()
+            }
+            Expr::ForLoop(_) | Expr::While(_) | Expr::Loop(_) => {
+                "a model has no loops; `[Layer; n]` repeats layers".to_string()
+            }
             Expr::Return(_) => "the last expression of a function is its result; leave out `return`".to_string(),
             Expr::Macro(_) => "macros are not expanded within a model".to_string(),
             Expr::Try(_) => "`?` has no meaning here: what can fail is checked at compile time".to_string(),

@@ -5,13 +5,21 @@ use dl_ir::{DType, Dim, FnKind, Graph, InputKind, Role, Type};
 use quote::ToTokens;
 use syn::{Expr, ExprCall, Ident};
 
+use super::Resolver;
 use super::args::Written;
 use super::expr::{Frame, Local, UnknownNames};
 use super::scope::{ScopeId, dtype_names, lone_ident};
 use super::value::number;
-use super::Resolver;
 use crate::diag::{did_you_mean, list_names, source_text};
-use crate::syntax::{Function, Param, Signature, TypeExpr};
+use crate::syntax::{Function, Param, Results, Signature, TypeExpr};
+
+/// What a function computes, and what its layers gave.
+pub struct Compiled {
+    /// The graph.
+    pub graph: Graph,
+    /// The result of each call of a layer, by index into the module's layers.
+    pub calls: Vec<(u32, Type)>,
+}
 
 impl<'a> Resolver<'a, '_> {
     /// The type that a type expression means.
@@ -19,21 +27,14 @@ impl<'a> Resolver<'a, '_> {
         let name = ty.dtype.to_string();
         let dtype = DType::from_name(&name);
         if dtype.is_none() {
-            let hint = did_you_mean(&name, dtype_names());
-            let known: Vec<&str> = dtype_names().collect();
-            self.error(&ty.dtype, format!("`{name}` is no element type{hint}; there are {}", list_names(&known)));
-        }
-        let mut shape = Vec::with_capacity(ty.dims.len());
-        for expr in &ty.dims {
-            let size = self.whole(frame, expr);
-            if let Some(size) = size.as_ref().and_then(Dim::as_const)
-                && size < 1
-            {
-                self.error(expr, format!("a dimension is at least 1, but this is {size}"));
+            let mut hint = did_you_mean(&name, dtype_names());
+            if hint.is_empty() {
+                let known: Vec<&str> = dtype_names().collect();
+                hint = format!("; there are {}", list_names(&known));
             }
-            shape.push(size);
+            self.error(&ty.dtype, format!("`{name}` is no element type{hint}"));
         }
-        let shape = shape.into_iter().collect::<Option<Vec<Dim>>>()?;
+        let shape = self.shape_of(frame, ty)?;
         if shape.iter().filter_map(Dim::as_const).try_fold(1i64, i64::checked_mul).is_none() {
             self.error(ty.dims.first(), "a tensor of this shape has more elements than fit in 64 bits");
             return None;
@@ -41,20 +42,36 @@ impl<'a> Resolver<'a, '_> {
         dtype.map(|dtype| Type { dtype, shape })
     }
 
-    /// Checks a function by itself, once, and gives its graph if it is free of errors.
-    pub fn check(&mut self, scope: ScopeId, function: &'a Function) -> Option<Graph> {
+    /// The dimensions of a type expression.
+    fn shape_of(&mut self, frame: &mut Frame<'a>, ty: &'a TypeExpr) -> Option<Vec<Dim>> {
+        let mut shape = Vec::with_capacity(ty.dims.len());
+        for expr in &ty.dims {
+            let size = self.whole(frame, expr);
+            let too_small = size.as_ref().and_then(Dim::as_const).filter(|&size| size < 1);
+            if let Some(size) = too_small {
+                self.error(expr, format!("a dimension is at least 1, but this is {size}"));
+            }
+            shape.push(size.filter(|_| too_small.is_none()));
+        }
+        shape.into_iter().collect()
+    }
+
+    /// Checks a function by itself, once, and gives its evaluation graph if it is free of errors.
+    pub fn check(&mut self, scope: ScopeId, function: &'a Function) -> Option<Compiled> {
         let before = self.diagnostics.len();
         self.checked.insert((scope, function as *const _), false);
-        let graph = self.build(scope, function, FnKind::Eval, true);
+        let compiled = self.build(scope, function, FnKind::Eval);
         let fine = self.diagnostics.len() == before && function.signature.is_some();
         self.checked.insert((scope, function as *const _), fine);
-        graph.filter(|_| fine)
+        compiled.filter(|_| fine)
     }
 
     /// Whether a function is free of errors by itself; checks it if that has not been done.
     fn is_sound(&mut self, scope: ScopeId, function: &'a Function) -> bool {
         match self.checked.get(&(scope, function as *const _)) {
             Some(fine) => *fine,
+            // What is wrong in one instance of a block has been said; the others would only repeat it.
+            None if self.checked.iter().any(|(&(_, f), fine)| std::ptr::eq(f, function) && !fine) => false,
             None => {
                 self.check(scope, function);
                 self.checked[&(scope, function as *const _)]
@@ -63,14 +80,15 @@ impl<'a> Resolver<'a, '_> {
     }
 
     /// Builds the graph of a function on symbolic arguments. The graph under construction is put aside.
-    pub fn build(&mut self, scope: ScopeId, function: &'a Function, kind: FnKind, first: bool) -> Option<Graph> {
+    pub fn build(&mut self, scope: ScopeId, function: &'a Function, kind: FnKind) -> Option<Compiled> {
         let signature = function.signature.as_ref()?;
         let outer = std::mem::take(&mut self.builder);
         let outer_calls = std::mem::take(&mut self.calls);
         self.builder.training = kind == FnKind::Train;
         self.builder.graph.facts = self.facts().clone();
         self.stack.push((scope, function));
-        let mut frame = Frame { reports_unused: first && self.complete, ..Frame::fact(scope) };
+        let reports_unused = kind == FnKind::Eval && self.complete;
+        let mut frame = Frame { reports_unused, ..Frame::fact(scope) };
         for param in &signature.params {
             let value = self.argument(&mut frame, param);
             frame.locals.push(Local { name: &param.name, value, init: None });
@@ -78,18 +96,17 @@ impl<'a> Resolver<'a, '_> {
         self.check_symbols(&mut frame, signature);
         frame.unknown_names = UnknownNames::Error;
         let value = self.body_value(&mut frame, function);
-        let expected: Vec<Option<Type>> = signature.results.types().iter().map(|t| self.type_of(&mut frame, t)).collect();
+        let expected: Vec<Option<Type>> =
+            signature.results.types().iter().map(|t| self.type_of(&mut frame, t)).collect();
         let results = self.results(&frame, function, value, &expected);
         self.end_of_scope(&mut frame, 0);
         self.stack.pop();
         let mut built = std::mem::replace(&mut self.builder, outer);
+        let calls = std::mem::replace(&mut self.calls, outer_calls);
         for node in results.into_iter().flatten() {
             built.output(Role::Result, node);
         }
-        if first {
-            self.calls = outer_calls;
-        }
-        Some(built.finish())
+        Some(Compiled { graph: built.finish(), calls })
     }
 
     fn argument(&mut self, frame: &mut Frame<'a>, param: &'a Param) -> Option<Value> {
@@ -106,9 +123,9 @@ impl<'a> Resolver<'a, '_> {
     fn check_symbols(&mut self, frame: &mut Frame<'a>, signature: &'a Signature) {
         let mut open = Vec::new();
         for param in &signature.params {
-            let Some(Local { value: Some(Value::Tensor(node)), .. }) = frame.local(&param.name) else { continue };
-            let ty = self.builder.ty(*node).clone();
-            open.extend(ty.shape.into_iter().zip(&param.ty.dims));
+            for expr in &param.ty.dims {
+                open.extend(self.whole(frame, expr).map(|dim| (dim, expr)));
+            }
         }
         let model_dims = self.module.dims.clone();
         // Any sizes will do: this asks which symbols an equation `size = number` gives away.
@@ -185,9 +202,10 @@ impl<'a> Resolver<'a, '_> {
             Some(syn::Stmt::Expr(expr, None)) => expr,
             _ => return Vec::new(),
         };
+        let is_tuple = function.signature.as_ref().is_some_and(|s| matches!(s.results, Results::Tuple(_)));
         let values = match value {
             None => return Vec::new(),
-            Some(Value::List(values)) if expected.len() != 1 => values,
+            Some(Value::List(values)) if is_tuple => values,
             Some(other) => vec![other],
         };
         if values.len() != expected.len() {
@@ -223,15 +241,20 @@ impl<'a> Resolver<'a, '_> {
                     return Some(self.builder.constant(expected.dtype, value));
                 }
                 let found = self.described(&other);
-                self.error(expr, format!("`{}` returns {expected}, but this is {found}", function.name));
+                self.error(expr, format!("`{}` returns {}, but this is {found}", function.name, shown(expected)));
                 return None;
             }
         };
         let found = self.builder.ty(node).clone();
         if let Some(why) = self.type_difference(expected, &found) {
             let from = self.origin(frame, expr);
-            let message =
-                format!("`{}` returns {}, but `{}` is {}{from}: {why}", function.name, shown(expected), source_text(expr), shown(&found));
+            let message = format!(
+                "`{}` returns {}, but `{}` is {}{from}: {why}",
+                function.name,
+                shown(expected),
+                source_text(expr),
+                shown(&found)
+            );
             self.error(expr, message);
             return None;
         }
@@ -273,7 +296,9 @@ impl<'a> Resolver<'a, '_> {
                 Some((_, caller)) if std::ptr::eq(*caller, function) => {
                     format!("`{what}` calls itself; a model has no recursion")
                 }
-                _ => format!("`{what}` is being called already: functions of a model cannot call each other in a circle"),
+                _ => {
+                    format!("`{what}` is being called already: functions of a model cannot call each other in a circle")
+                }
             };
             self.error(call, message);
             return None;
@@ -322,13 +347,24 @@ impl<'a> Resolver<'a, '_> {
                             let hint = did_you_mean(&name.to_string(), known.iter().map(String::as_str));
                             format!("`{what}` has no argument `{name}`{hint}")
                         }
-                        None => format!("`{what}` takes {} ({}), but {} are given", count(known.len()), known.join(", "), args.len()),
+                        None => format!(
+                            "`{what}` takes {} ({}), but {} are given",
+                            count(known.len()),
+                            known.join(", "),
+                            args.len()
+                        ),
                     };
                     self.error(arg.site, message);
                 }
             }
         }
-        let missing: Vec<String> = signature.params.iter().zip(&values).filter(|(_, v)| v.is_none()).map(|(p, _)| p.name.to_string()).collect();
+        let missing: Vec<String> = signature
+            .params
+            .iter()
+            .zip(&values)
+            .filter(|(_, v)| v.is_none())
+            .map(|(p, _)| p.name.to_string())
+            .collect();
         if !missing.is_empty() {
             if fits {
                 self.error(call, format!("`{what}` needs {} too", list_names(&missing)));
@@ -347,7 +383,9 @@ impl<'a> Resolver<'a, '_> {
         }
         for ((param, value), declared) in signature.params.iter().zip(&values).zip(&declared) {
             let value = match (value, declared) {
-                (Some(written), Some(declared)) => self.bind_argument(&frame, param, written, declared, what, &mut fits),
+                (Some(written), Some(declared)) => {
+                    self.bind_argument(&frame, param, written, declared, what, &mut fits)
+                }
                 _ => {
                     fits = false;
                     None
@@ -379,7 +417,10 @@ impl<'a> Resolver<'a, '_> {
                 }
                 *fits = false;
                 let found = self.described(other);
-                return self.error(written.site, format!("`{}` of `{what}` is {}, but this is {found}", param.name, shown(declared)));
+                return self.error(
+                    written.site,
+                    format!("`{}` of `{what}` is {}, but this is {found}", param.name, shown(declared)),
+                );
             }
         };
         let found = self.builder.ty(node).clone();
@@ -387,7 +428,12 @@ impl<'a> Resolver<'a, '_> {
         if let Some(why) = self.type_difference(&expected, &found) {
             *fits = false;
             let text = source_text(written.site);
-            let message = format!("`{}` of `{what}` is {}, but `{text}` is {}: {why}", param.name, shown(declared), shown(&found));
+            let message = format!(
+                "`{}` of `{what}` is {}, but `{text}` is {}: {why}",
+                param.name,
+                shown(declared),
+                shown(&found)
+            );
             return self.error(written.site, message);
         }
         written.value.clone()
@@ -397,9 +443,9 @@ impl<'a> Resolver<'a, '_> {
     fn declared_results(&mut self, frame: &mut Frame<'a>, signature: &'a Signature) -> Option<Value> {
         let types: Vec<Option<Type>> = signature.results.types().iter().map(|t| self.type_of(frame, t)).collect();
         let values = types.into_iter().map(|ty| self.made_up(ty?)).collect::<Option<Vec<Value>>>()?;
-        match <[Value; 1]>::try_from(values) {
-            Ok([one]) => Some(one),
-            Err(many) => Some(Value::List(many)),
+        match (&signature.results, values.first()) {
+            (Results::One(_), Some(one)) => Some(one.clone()),
+            _ => Some(Value::List(values)),
         }
     }
 
@@ -423,7 +469,12 @@ impl<'a> Resolver<'a, '_> {
     }
 
     /// A name that nothing is called by.
-    pub fn unknown_callable(&mut self, scope: ScopeId, name: &Ident, builtins: impl Iterator<Item = &'static str>) -> Option<Value> {
+    pub fn unknown_callable(
+        &mut self,
+        scope: ScopeId,
+        name: &Ident,
+        builtins: impl Iterator<Item = &'static str>,
+    ) -> Option<Value> {
         let mut known = self.callable_names(scope);
         known.extend(builtins.map(str::to_string));
         let text = name.to_string();

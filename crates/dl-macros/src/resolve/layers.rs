@@ -53,7 +53,8 @@ impl<'a> Resolver<'a, '_> {
                     self.diagnostics.at_span(bracket.span.join(), "an empty sequence does nothing; list its layers");
                 }
                 let parts = layers.iter().enumerate();
-                let parts: Vec<_> = parts.map(|(i, layer)| self.instantiate(scope, layer, format!("{path}.{i}"))).collect();
+                let parts: Vec<_> =
+                    parts.map(|(i, layer)| self.instantiate(scope, layer, format!("{path}.{i}"))).collect();
                 self.push_instance(Instance::Sequence(parts))
             }
             syntax::Layer::Repeat(layer, count) => {
@@ -74,7 +75,10 @@ impl<'a> Resolver<'a, '_> {
                 None
             }
             None => {
-                self.error(count, format!("the number of repetitions must be known at compile time, but this is {times}"));
+                self.error(
+                    count,
+                    format!("the number of repetitions must be known at compile time, but this is {times}"),
+                );
                 None
             }
         }
@@ -145,7 +149,9 @@ impl<'a> Resolver<'a, '_> {
         if !block.complete {
             return self.unknown_instance();
         }
-        if self.enclosing(home).any(|id| std::ptr::eq(self.scope(id).body, &block.body)) || self.opening.contains(&&block.name) {
+        if self.enclosing(home).any(|id| std::ptr::eq(self.scope(id).body, &block.body))
+            || self.opening.contains(&&block.name)
+        {
             self.error(&call.name, format!("block `{}` contains itself", block.name));
             return self.unknown_instance();
         }
@@ -176,9 +182,16 @@ impl<'a> Resolver<'a, '_> {
                 (Some(slot), _) if values[slot].is_some() => {
                     self.error(arg.site, format!("`{}` is given twice", names[slot]));
                 }
-                (Some(slot), None | Some(Value::Int(_) | Value::Float(_) | Value::Bool(_))) => values[slot] = Some(arg.value),
+                (Some(slot), None | Some(Value::Int(_) | Value::Float(_) | Value::Bool(_))) => {
+                    values[slot] = Some(arg.value)
+                }
                 (Some(slot), Some(other)) => {
-                    let message = format!("`{}` of `{}` must be a number, but it is {}", names[slot], block.name, other.describe());
+                    let message = format!(
+                        "`{}` of `{}` must be a number, but it is {}",
+                        names[slot],
+                        block.name,
+                        other.describe()
+                    );
                     self.error(arg.site, message);
                     values[slot] = Some(None);
                 }
@@ -229,7 +242,10 @@ impl<'a> Resolver<'a, '_> {
                 let found = parts.get(index.index as usize).copied();
                 let count = parts.len();
                 if found.is_none() {
-                    self.error(index, format!("`{}` has {count} layers, 0 to {}", source_text(&field.base), count.max(1) - 1));
+                    self.error(
+                        index,
+                        format!("`{}` has {count} layers, 0 to {}", source_text(&field.base), count.max(1) - 1),
+                    );
                 }
                 found
             }
@@ -252,7 +268,13 @@ impl<'a> Resolver<'a, '_> {
     }
 
     /// Calls the layer that `callee` names.
-    pub fn call_layer(&mut self, frame: &Frame<'a>, callee: &'a Expr, args: &[Written<'a>], expr: &'a Expr) -> Option<Value> {
+    pub fn call_layer(
+        &mut self,
+        frame: &Frame<'a>,
+        callee: &'a Expr,
+        args: &[Written<'a>],
+        expr: &'a Expr,
+    ) -> Option<Value> {
         let instance = self.layer_at(frame, callee)?;
         self.apply(frame, instance, &source_text(callee), args, expr)
     }
@@ -402,28 +424,46 @@ impl<'a> Resolver<'a, '_> {
         self.call_table(frame, def, &format!("`{name}`"), &args, method_tokens(call))
     }
 
-    fn block_method(&mut self, frame: &Frame<'a>, expr: &'a Expr, call: &'a ExprMethodCall, args: &[Written<'a>]) -> Option<Value> {
+    fn block_method(
+        &mut self,
+        frame: &Frame<'a>,
+        expr: &'a Expr,
+        call: &'a ExprMethodCall,
+        args: &[Written<'a>],
+    ) -> Option<Value> {
         let instance = self.layer_at(frame, &call.receiver)?;
         let layer = source_text(&call.receiver);
         match self.instances[instance.0 as usize] {
             Instance::Block(scope) => match self.named_function(scope, &call.method) {
                 Some(function) => self.call_function(scope, function, &format!("{layer}.{}", call.method), args, expr),
                 None => {
-                    let known: Vec<String> = self.scope(scope).body.functions.iter().map(|f| f.name.to_string()).collect();
+                    let known: Vec<String> =
+                        self.scope(scope).body.functions.iter().map(|f| f.name.to_string()).collect();
                     let hint = did_you_mean(&call.method.to_string(), known.iter().map(String::as_str));
                     self.error(&call.method, format!("the block of `{layer}` has no function `{}`{hint}", call.method))
                 }
             },
             Instance::Unknown => None,
-            _ => self.error(&call.receiver, format!("`{layer}` is a layer: call it first, `{layer}(x).{}(..)`", call.method)),
+            _ => self.error(
+                &call.receiver,
+                format!("`{layer}` is a layer: call it first, `{layer}(x).{}(..)`", call.method),
+            ),
         }
     }
 
     /// A function of the table called by its name.
-    pub fn call_builtin(&mut self, frame: &Frame<'a>, expr: &'a Expr, name: &Ident, args: &[Written<'a>]) -> Option<Value> {
+    pub fn call_builtin(
+        &mut self,
+        frame: &Frame<'a>,
+        expr: &'a Expr,
+        name: &Ident,
+        args: &[Written<'a>],
+    ) -> Option<Value> {
         let Some(def) = nn::method(&name.to_string()) else {
             if nn::layer(&name.to_string()).is_some() || self.named_block(frame.scope, name).is_some() {
-                let message = format!("`{name}` is a kind of layer: declare it in the model, `let layer = {name}(..);`, and call `layer(x)`");
+                let message = format!(
+                    "`{name}` is a kind of layer: declare it in the model, `let layer = {name}(..);`, and call `layer(x)`"
+                );
                 return self.error(name, message);
             }
             return self.unknown_callable(frame.scope, name, nn::methods().map(|m| m.name));

@@ -40,7 +40,7 @@ pub struct Resolved<'a> {
 pub struct PublicFunction<'a> {
     /// As declared.
     pub syntax: &'a Function,
-    /// Index of its evaluation graph in the module.
+    /// Index of its evaluation graph in the module; 0 after an error.
     pub eval: usize,
     /// Index of its training graph in the module, if it has one.
     pub train: Option<usize>,
@@ -70,6 +70,8 @@ struct Resolver<'a, 'd> {
     /// Declarations that something refers to, by the address of their name.
     used: HashSet<*const Ident>,
     locs: HashMap<(u32, u32), Loc>,
+    /// The span of each place in the module's table.
+    spans: Vec<Span>,
     /// The graph under construction.
     builder: Builder,
     /// Types that layers gave in the function under construction, by index into the module's layers.
@@ -97,6 +99,7 @@ impl<'a, 'd> Resolver<'a, 'd> {
             instances: Vec::new(),
             used: HashSet::new(),
             locs: HashMap::new(),
+            spans: Vec::new(),
             builder: Builder::new(),
             calls: Vec::new(),
             stack: Vec::new(),
@@ -120,15 +123,14 @@ impl<'a, 'd> Resolver<'a, 'd> {
     }
 
     fn public_function(&mut self, function: &'a Function) -> PublicFunction<'a> {
-        let eval = self.module.functions.len();
-        let checked = self.check(MODEL, function);
-        let mut train = None;
-        if let Some(graph) = checked {
-            self.push_function(function, FnKind::Eval, graph);
-        }
-        if function.train.is_some() && self.checked[&(MODEL, function as *const _)] {
-            train = self.train_function(function);
-        }
+        let eval = match self.check(MODEL, function) {
+            Some(compiled) => self.push_function(function, FnKind::Eval, compiled),
+            None => 0,
+        };
+        let train = match &function.train {
+            Some(train) if self.checked[&(MODEL, function as *const _)] => self.train_function(function, train),
+            _ => None,
+        };
         PublicFunction { syntax: function, eval, train }
     }
 
@@ -160,9 +162,10 @@ impl<'a, 'd> Resolver<'a, 'd> {
     fn set_loc(&mut self, span: Span) {
         let start = span.start();
         let place = (start.line as u32, start.column as u32 + 1);
-        let locs = &mut self.module.locs;
+        let (locs, spans) = (&mut self.module.locs, &mut self.spans);
         self.builder.loc = *self.locs.entry(place).or_insert_with(|| {
             locs.push(place);
+            spans.push(span);
             Loc(locs.len() as u32 - 1)
         });
     }

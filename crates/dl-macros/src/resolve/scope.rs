@@ -48,6 +48,7 @@ impl<'a> Resolver<'a, '_> {
     /// Declares everything in the model: names, dimensions, facts, layers.
     pub fn declare_model(&mut self, model: &'a Model) {
         self.check_names(&model.body, None);
+        self.check_method_names(&model.body);
         self.module.dims = model.body.dims.iter().map(Ident::to_string).collect();
         let scope = self.push_scope(&model.body, None, String::new(), Vec::new());
         debug_assert_eq!(scope, MODEL);
@@ -214,9 +215,32 @@ impl<'a> Resolver<'a, '_> {
         }
         for block in &body.blocks {
             if dl_ir::nn::layer(&block.name.to_string()).is_some() {
-                self.error(&block.name, format!("there is a layer `{}` already; give the block another name", block.name));
+                self.error(
+                    &block.name,
+                    format!("there is a layer `{}` already; give the block another name", block.name),
+                );
             }
             self.check_names(&block.body, Some(block));
+        }
+    }
+
+    /// Functions whose names the expansion needs for itself.
+    fn check_method_names(&mut self, body: &'a Body) {
+        for function in &body.functions {
+            let name = function.name.to_string();
+            let trained = |prefix: &str| {
+                let trained = name.strip_prefix(prefix)?;
+                body.functions.iter().find(|f| f.train.is_some() && f.name == trained)
+            };
+            if name == "new" {
+                self.error(&function.name, "`new` makes the model; give the function another name");
+            } else if let Some(other) = trained("train_").or_else(|| trained("grad_")) {
+                let message = format!(
+                    "`#[train]` on `{}` makes a method `{name}` already; give this function another name",
+                    other.name
+                );
+                self.error(&function.name, message);
+            }
         }
     }
 
@@ -244,11 +268,15 @@ impl<'a> Resolver<'a, '_> {
         }
         for layer in &body.layers {
             self.unused(&layer.name, |name| {
-                format!("layer `{name}` is never called: its parameters would never change the result; call it or remove it")
+                format!(
+                    "layer `{name}` is never called: its parameters would never change the result; call it or remove it"
+                )
             });
         }
         for function in &body.functions {
-            self.unused(&function.name, |name| format!("function `{name}` is never called; make it `pub` or remove it"));
+            self.unused(&function.name, |name| {
+                format!("function `{name}` is never called; make it `pub` or remove it")
+            });
         }
         for block in &body.blocks {
             if !self.used.contains(&(&block.name as *const _)) {

@@ -154,10 +154,16 @@ fn a_training_graph_stands_beside_the_evaluation_graph() {
         }",
     );
     let kinds: Vec<(&str, FnKind)> = module.functions.iter().map(|f| (f.name.as_str(), f.kind)).collect();
-    assert_eq!(kinds, [("loss", FnKind::Eval), ("loss", FnKind::Train), ("last", FnKind::Eval), ("last", FnKind::Train)]);
+    assert_eq!(
+        kinds,
+        [("loss", FnKind::Eval), ("loss", FnKind::Train), ("last", FnKind::Eval), ("last", FnKind::Train)]
+    );
     let gradients = |i: usize| -> Vec<String> {
         let outputs = &module.functions[i].graph.outputs;
-        outputs.iter().filter_map(|o| if let dl_ir::Role::Grad(name) = &o.role { Some(name.clone()) } else { None }).collect()
+        outputs
+            .iter()
+            .filter_map(|o| if let dl_ir::Role::Grad(name) = &o.role { Some(name.clone()) } else { None })
+            .collect()
     };
     assert_eq!(gradients(1), ["head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias"]);
     assert_eq!(gradients(3), ["head.2.weight", "head.2.bias"]);

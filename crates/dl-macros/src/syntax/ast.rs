@@ -176,6 +176,7 @@ impl Results {
     pub fn text(&self) -> String {
         match self {
             Results::One(one) => one.text(),
+            Results::Tuple(all) if all.len() == 1 => format!("({},)", all[0].text()),
             Results::Tuple(all) => format!("({})", all.iter().map(TypeExpr::text).collect::<Vec<_>>().join(", ")),
         }
     }

@@ -106,11 +106,8 @@ fn broken_statement(piece: TokenStream) -> Vec<Stmt> {
         return vec![Stmt::Expr(unknown, None)];
     }
     let bind = |name: Ident| -> Stmt {
-        let tokens = [
-            Ident::new("let", name.span()).into_token_stream(),
-            name.into_token_stream(),
-            quote::quote!(= ();),
-        ];
+        let tokens =
+            [Ident::new("let", name.span()).into_token_stream(), name.into_token_stream(), quote::quote!(= ();)];
         let mut statement = syn::parse2(tokens.into_iter().collect()).expect("`let name = ();` parses");
         if let Stmt::Local(local) = &mut statement
             && let Some(init) = &mut local.init
