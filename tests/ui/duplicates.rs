@@ -7,8 +7,8 @@ dl::model! {
         let layer = Linear(SIZE => 4);
         let layer = Linear(4 => SIZE);
 
-        block Linear(DIM) {
-            let inner = Relu;
+        block Relu(DIM) {
+            let inner = Linear(DIM => DIM);
 
             fn forward(x: f32[N, DIM]) -> f32[N, DIM] {
                 inner(x)

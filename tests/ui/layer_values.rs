@@ -8,7 +8,7 @@ dl::model! {
         let sizes = Conv2d(6 => 4, kernel = (3, 3, 3));
 
         pub fn forward(x: f32[N, 6, 8, 8], y: f32[N, 4]) -> f32[N, 4, 6, 6] {
-            rate(groups(x) + stride(x) + sizes(x)) + negative(y)
+            groups(x) + stride(x) + sizes(x) + negative(y) + rate(y)
         }
     }
 }

@@ -5,8 +5,8 @@ dl::model! {
         let conv2 = Conv2d(16 => 64, kernel = 3);
         let head = Linear(100 => 10);
 
-        fn features(x: f32[N, 1, 28, 28]) -> f32[N, 64, 13, 13] {
-            conv2(x.repeat(1, 32, 1, 1)).max_pool2d(2)
+        fn features(x: f32[N, 32, 28, 28]) -> f32[N, 64, 13, 13] {
+            conv2(x).max_pool2d(2)
         }
 
         pub fn forward(x: f32[N, 1, 28, 28]) -> f32[N, 10] {

@@ -1,7 +1,6 @@
 //! Diagnostics: an accumulating list of errors with their tokens, and the helpers that word them.
 
-use dl_ir::nn::suggest;
-pub use dl_ir::nn::suggest::list_names;
+pub use dl_ir::nn::suggest::{did_you_mean, list_names, nearest};
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 
@@ -68,11 +67,6 @@ impl Diagnostics {
     pub fn messages(&self) -> Vec<String> {
         self.errors.iter().map(ToString::to_string).collect()
     }
-}
-
-/// ``; did you mean `x`?`` for the nearest candidate. Names of one letter are too short to be misspelt.
-pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    if word.chars().count() < 2 { String::new() } else { suggest::did_you_mean(word, candidates) }
 }
 
 /// The user's own spelling of some tokens, shortened in the middle when long.

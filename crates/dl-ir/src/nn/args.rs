@@ -2,7 +2,7 @@
 
 use super::error::ArgError;
 use super::params::{Default, Kind, Param, signature};
-use super::suggest::{did_you_mean, list_names};
+use super::suggest::{did_you_mean, list_names, nearest};
 use super::value::{Given, Value};
 use crate::dim::Dim;
 use crate::graph::NodeId;
@@ -37,6 +37,8 @@ pub struct Args {
 pub fn bind(callee: &str, params: &[Param], given: &[Given]) -> Result<Args, Vec<ArgError>> {
     let mut entries: Vec<Entry> = params.iter().map(|p| Entry { name: p.name, value: None, at: None }).collect();
     let (mut names, mut errors) = (vec![], vec![]);
+    // Arguments that a misspelt name stands for: not missing as well.
+    let mut meant = vec![];
     let free_names = params.iter().any(|p| p.kind == Kind::Names);
     let mut next = 0;
     let mut i = 0;
@@ -54,6 +56,7 @@ pub fn bind(callee: &str, params: &[Param], given: &[Given]) -> Result<Args, Vec
                     }
                     (None, value) => {
                         errors.push(ArgError::new(Some(at), unknown(callee, params, name, value, free_names)));
+                        meant.extend(nearest(name, params.iter().map(|p| p.name)));
                         continue;
                     }
                 }
@@ -86,6 +89,7 @@ pub fn bind(callee: &str, params: &[Param], given: &[Given]) -> Result<Args, Vec
     for (slot, param) in params.iter().enumerate().filter(|(_, p)| p.kind != Kind::Names) {
         if entries[slot].at.is_none() {
             match param.default {
+                Default::Required if meant.contains(&param.name) => {}
                 Default::Required => errors.push(ArgError::new(
                     None,
                     format!("`{callee}` needs `{}`, {}: it is `{}`", param.name, param.doc, signature(callee, params)),
@@ -190,6 +194,13 @@ impl Args {
     /// An error at the argument of that name.
     pub fn error(&self, name: &str, message: impl Into<String>) -> ArgError {
         ArgError::new(self.entry(name).and_then(|e| e.at), message)
+    }
+
+    /// An error at one item of a list argument: at the item itself if the items were given one by one.
+    pub fn item_error(&self, name: &str, item: usize, message: impl Into<String>) -> ArgError {
+        let at = self.entry(name).and_then(|e| e.at);
+        let in_list = at.is_some_and(|at| matches!(self.given[at].value, Value::List(_)));
+        ArgError::new(at.map(|at| if in_list { at } else { at + item }), message)
     }
 
     /// The dimension of that name.

@@ -205,12 +205,11 @@ fn slice(b: &mut Builder, args: &Args) -> Made {
                 let negative = |d: Dim| d.as_const().is_some_and(|c| c < 0);
                 if negative(from.clone()) || negative(size.clone() - to.clone()) {
                     let message = format!("`{range}` is out of range for axis {axis} of size {size}");
-                    return Err(args.error("ranges", message).into());
+                    return Err(args.item_error("ranges", axis, message).into());
                 }
                 if negative(to.clone() - from.clone() - Dim::ONE) {
-                    return Err(args
-                        .error("ranges", format!("`{range}` of axis {axis}, of size {size}, is empty"))
-                        .into());
+                    let message = format!("`{range}` of axis {axis}, of size {size}, is empty");
+                    return Err(args.item_error("ranges", axis, message).into());
                 }
                 (start[axis], stop[axis], step[axis]) = (from, to, steps[axis]);
             }

@@ -110,6 +110,9 @@ fn reshape(b: &mut Builder, args: &Args) -> Made {
     let mut sentence = format!("{{0}} is {ty}, {total} elements, but {} has {count}", shape(&to));
     if let Some((p, q)) = b.graph.facts.missing(&total, &count) {
         sentence += &format!("; they are equal with `require {p} % {q} == 0;`");
+    } else if items.iter().any(is_open) {
+        sentence =
+            format!("{{0}} is {ty}, {total} elements, which do not divide into parts of {product} for the size `_`");
     } else if let Some(at) = to.iter().rposition(|d| !is_free(d)) {
         // The last size that is a number is the likeliest mistake.
         let others = to.iter().enumerate().filter(|(i, _)| *i != at).fold(Dim::ONE, |n, (_, d)| n * d.clone());

@@ -1,8 +1,13 @@
 //! Names near a misspelt one.
 
-/// The candidate nearest to a misspelt `word`, when one is near enough to be what was meant.
+/// The candidate nearest to a misspelt `word`, when one is near enough to be what was meant. A word of one letter is
+/// too short to be misspelt.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
+    let letters = word.chars().count();
+    if letters < 2 {
+        return None;
+    }
+    let limit = (letters / 3).max(1);
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
@@ -63,6 +68,7 @@ mod tests {
         assert_eq!(nearest("layer_norm", layers), Some("LayerNorm"));
         assert_eq!(nearest("Rleu", layers), Some("Relu"));
         assert_eq!(nearest("Attention", layers), None);
+        assert_eq!(nearest("t", ["b", "d"]), None);
         assert_eq!(list_names(&["a", "b", "c"]), "`a`, `b` and `c`");
     }
 }

@@ -122,6 +122,9 @@ fn call_method(root: &TokenStream, function: &PublicFunction<'_>, signature: &Si
     let index = function.eval;
     let (params, args) = parameters(root, signature);
     let outputs = hygienic("outputs");
+    let explain = format_ident!("explain_{name}");
+    let explain_doc =
+        format!("What `{name}` is compiled to for arguments like these: fused kernels and the memory plan.");
     let types = signature.results.types();
     let results: Vec<TokenStream> = types.iter().map(|ty| result_type(root, ty)).collect();
     let takes = types.iter().map(|ty| take_result(root, ty, &outputs));
@@ -136,6 +139,14 @@ fn call_method(root: &TokenStream, function: &PublicFunction<'_>, signature: &Si
             let mut #outputs = self.model.call(#index, &[#(#args),*])?;
             ::core::result::Result::Ok(#value)
         }
+
+        #[doc = #explain_doc]
+        #vis fn #explain(
+            &self,
+            #(#params),*
+        ) -> ::core::result::Result<::std::string::String, #root::__private::Error> {
+            self.model.explain(#index, &[#(#args),*])
+        }
     }
 }
 
@@ -144,8 +155,12 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
     let index = function.train.unwrap_or_default();
     let (params, args) = parameters(root, signature);
     let optimizer = hygienic("optimizer");
+    let loss = signature.results.types().first().map(element);
     let train = format_ident!("train_{name}");
     let grad = format_ident!("grad_{name}");
+    let explain = format_ident!("explain_train_{name}");
+    let explain_doc =
+        format!("What `{train}` is compiled to for arguments like these: fused kernels and the memory plan.");
     let updated = match function.syntax.train.as_ref().map(|train| train.only.as_slice()) {
         None | Some([]) => "all parameters that it depends on".to_string(),
         Some(only) => {
@@ -165,9 +180,9 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
         #[doc = #train_doc]
         #vis fn #train(
             &mut self,
-            #optimizer: &mut impl #root::__private::Optimizer,
+            #optimizer: &mut dyn #root::__private::Optimizer,
             #(#params),*
-        ) -> ::core::result::Result<::core::primitive::f32, #root::__private::Error> {
+        ) -> ::core::result::Result<#loss, #root::__private::Error> {
             self.model.train(#index, #optimizer, &[#(#args),*])
         }
 
@@ -176,10 +191,18 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
             &self,
             #(#params),*
         ) -> ::core::result::Result<
-            (::core::primitive::f32, #root::__private::Gradients),
+            (#loss, #root::__private::Gradients),
             #root::__private::Error,
         > {
             self.model.grad(#index, &[#(#args),*])
+        }
+
+        #[doc = #explain_doc]
+        #vis fn #explain(
+            &self,
+            #(#params),*
+        ) -> ::core::result::Result<::std::string::String, #root::__private::Error> {
+            self.model.explain(#index, &[#(#args),*])
         }
     }
 }

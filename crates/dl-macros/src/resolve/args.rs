@@ -28,6 +28,18 @@ pub enum Site<'a> {
     One(&'a Expr),
     /// Two sides of a `=>`.
     Map(&'a Expr, &'a Expr),
+    /// A name and its value.
+    Named(&'a Ident, &'a Expr),
+}
+
+impl<'a> Site<'a> {
+    /// The expression of the value, if it is one.
+    pub fn expr(self) -> Option<&'a Expr> {
+        match self {
+            Site::One(expr) | Site::Named(_, expr) => Some(expr),
+            Site::Map(..) => None,
+        }
+    }
 }
 
 impl ToTokens for Site<'_> {
@@ -38,6 +50,11 @@ impl ToTokens for Site<'_> {
                 from.to_tokens(tokens);
                 <Token![=>]>::default().to_tokens(tokens);
                 to.to_tokens(tokens);
+            }
+            Site::Named(name, value) => {
+                name.to_tokens(tokens);
+                <Token![=]>::default().to_tokens(tokens);
+                value.to_tokens(tokens);
             }
         }
     }
@@ -70,7 +87,7 @@ impl<'a> Resolver<'a, '_> {
                     Written { name: None, value: self.eval(&mut frame, expr), site: Site::One(expr) }
                 }
                 LayerArg::Named(name, expr) => {
-                    Written { name: Some(name), value: self.eval(&mut frame, expr), site: Site::One(expr) }
+                    Written { name: Some(name), value: self.eval(&mut frame, expr), site: Site::Named(name, expr) }
                 }
                 LayerArg::Map(from, to) => {
                     let (a, b) = (self.whole(&mut frame, from), self.whole(&mut frame, to));

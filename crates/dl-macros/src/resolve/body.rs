@@ -27,7 +27,15 @@ impl<'a> Resolver<'a, '_> {
             match statement {
                 Stmt::Local(local) => self.local(frame, local),
                 Stmt::Expr(expr, None) if last => result = Some(self.eval(frame, expr)),
-                Stmt::Expr(expr, _) => self.idle_expression(frame, expr, last),
+                Stmt::Expr(expr, _) => {
+                    let value = self.eval(frame, expr);
+                    if value.is_some() && !last {
+                        self.error(expr, "the value of this expression is not used; bind it with `let` or remove it");
+                    } else if value.is_none() && last {
+                        // What is wrong with it has been said.
+                        result = Some(None);
+                    }
+                }
                 Stmt::Item(item) => {
                     self.error(item, "items stand in the model, beside its functions");
                 }
@@ -37,13 +45,6 @@ impl<'a> Resolver<'a, '_> {
             }
         }
         result
-    }
-
-    fn idle_expression(&mut self, frame: &mut Frame<'a>, expr: &'a Expr, last: bool) {
-        let value = self.eval(frame, expr);
-        if value.is_some() && !last {
-            self.error(expr, "the value of this expression is not used; bind it with `let` or remove it");
-        }
     }
 
     fn local(&mut self, frame: &mut Frame<'a>, local: &'a syn::Local) {

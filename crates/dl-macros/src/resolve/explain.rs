@@ -32,7 +32,10 @@ impl<'a> Resolver<'a, '_> {
     /// The message of a refused call.
     pub fn refusal(&self, frame: &Frame<'a>, error: &CallError, callee: &str, operands: &[Operand<'a>]) -> String {
         let names: Vec<String> = operands.iter().map(|operand| operand.text.clone()).collect();
-        let mut message = error.describe(callee, &names);
+        let mut message = error.describe(callee, &names).replace("[]", "");
+        for (i, name) in names.iter().enumerate() {
+            message = message.replace(&format!("operand {i}"), name);
+        }
         for operand in concerned(error).iter().filter_map(|&input| operands.get(input)) {
             if let Some(expr) = operand.expr {
                 message.push_str(&self.origin(frame, expr));

@@ -2,6 +2,7 @@
 
 use dl_ir::nn::Value;
 use dl_ir::{DType, Dim, NodeId};
+use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::{BinOp, Expr, ExprBinary, ExprCast, ExprPath, Ident, Lit, RangeLimits, UnOp};
 
@@ -9,7 +10,7 @@ use super::Resolver;
 use super::args::{Site, Written};
 use super::scope::{ScopeId, lone_ident};
 use super::value::{Arithmetic, FLOAT_METHODS, arithmetic, float_method, number};
-use crate::diag::{did_you_mean, source_text};
+use crate::diag::{did_you_mean, nearest, source_text};
 
 /// The evaluation of one function body, or of one expression outside of functions.
 pub struct Frame<'a> {
@@ -184,7 +185,11 @@ impl<'a> Resolver<'a, '_> {
         let mut known = self.value_names(frame.scope);
         known.extend(frame.locals.iter().map(|local| local.name.to_string()));
         known.extend(frame.symbols.iter().map(|(symbol, _)| symbol.clone()));
-        let hint = did_you_mean(name, known.iter().map(String::as_str));
+        let meant = nearest(name, known.iter().map(String::as_str));
+        let hint = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+        if let Some(meant) = meant {
+            self.use_name(frame, meant);
+        }
         let message = if !is_upper_case(name) || !hint.is_empty() {
             format!("there is no `{name}` here{hint}")
         } else if frame.locals.is_empty() {
@@ -319,6 +324,7 @@ impl<'a> Resolver<'a, '_> {
     }
 
     fn unsupported(&mut self, frame: &mut Frame<'a>, expr: &'a Expr) -> Option<Value> {
+        self.use_names(frame, expr.to_token_stream());
         let message = match expr {
             Expr::Assign(assign) => match lone_ident(&assign.left) {
                 Some(name) => format!("a name is bound once; write `let {name} = {};`", source_text(&assign.right)),

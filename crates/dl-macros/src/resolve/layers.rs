@@ -1,13 +1,12 @@
 //! Layers: declaring them with their parameters, calling them, and methods of the table.
 
-use dl_ir::nn::{self, CallError, Layer, LayerDef, MethodDef, Value};
+use dl_ir::nn::{self, CallError, Layer, LayerDef, Value};
 use dl_ir::{LayerDecl, NodeId, Type};
-use quote::ToTokens;
-use syn::{Expr, ExprMethodCall, Ident, Member};
+use syn::{Expr, Ident, Member};
 
 use super::Resolver;
 use super::args::{Site, Written, given};
-use super::explain::{Operand, method_tokens};
+use super::explain::Operand;
 use super::expr::Frame;
 use super::scope::{ScopeId, is_plain, lone_ident};
 use crate::diag::{did_you_mean, source_text};
@@ -96,11 +95,11 @@ impl<'a> Resolver<'a, '_> {
 
     fn instantiate_call(&mut self, scope: ScopeId, call: &'a LayerCall, path: String) -> InstanceId {
         let args = self.layer_args(scope, &call.args);
-        if let Some((home, block)) = self.named_block(scope, &call.name) {
-            return self.instantiate_block(home, block, call, args, path);
-        }
         let name = call.name.to_string();
         let Some(def) = nn::layer(&name) else {
+            if let Some((home, block)) = self.named_block(scope, &call.name) {
+                return self.instantiate_block(home, block, call, args, path);
+            }
             let mut known: Vec<String> = nn::layers().map(|l| l.name.to_string()).collect();
             for id in self.enclosing(scope) {
                 known.extend(self.scope(id).body.blocks.iter().map(|b| b.name.to_string()));
@@ -232,7 +231,7 @@ impl<'a> Resolver<'a, '_> {
     }
 
     /// The layer that an expression names: `conv1`, `head.0`, `encoder.attn`.
-    fn layer_at(&mut self, frame: &Frame<'a>, expr: &'a Expr) -> Option<InstanceId> {
+    pub fn layer_at(&mut self, frame: &Frame<'a>, expr: &'a Expr) -> Option<InstanceId> {
         let Expr::Field(field) = expr else {
             return lone_ident(expr).and_then(|name| self.named_layer(frame.scope, name));
         };
@@ -393,139 +392,6 @@ impl<'a> Resolver<'a, '_> {
             }
             None => self.error(expr, format!("`{what}` cannot be called: its block has no `fn forward`")),
         }
-    }
-
-    /// `receiver.method(args)`: a function of a block, a method of the table, or one of a number.
-    pub fn method_call(&mut self, frame: &mut Frame<'a>, expr: &'a Expr, call: &'a ExprMethodCall) -> Option<Value> {
-        let args = if self.names_layer(frame, &call.receiver) {
-            let args = self.written_args(frame, &call.args);
-            return self.block_method(frame, expr, call, &args);
-        } else {
-            let receiver = self.eval(frame, &call.receiver);
-            let mut args = vec![Written { name: None, value: receiver, site: Site::One(&call.receiver) }];
-            args.extend(self.written_args(frame, &call.args));
-            args
-        };
-        if let Some(value @ (Value::Int(_) | Value::Float(_))) = &args[0].value
-            && args.iter().all(|arg| matches!(arg.value, Some(Value::Int(_) | Value::Float(_))))
-        {
-            return self.number_method(value, call, &args[1..]);
-        }
-        let name = call.method.to_string();
-        let Some(def) = nn::method(&name) else {
-            let known: Vec<&str> = nn::methods().filter(|m| m.is_method()).map(|m| m.name).collect();
-            let mut hint = did_you_mean(&name, known);
-            if hint.is_empty() && self.callable_names(frame.scope).contains(&name) {
-                hint = format!("; layers and functions are called as `{name}({})`", source_text(&call.receiver));
-            }
-            return self.error(&call.method, format!("tensors have no method `{name}`{hint}"));
-        };
-        self.set_loc(call.method.span());
-        self.call_table(frame, def, &format!("`{name}`"), &args, method_tokens(call))
-    }
-
-    fn block_method(
-        &mut self,
-        frame: &Frame<'a>,
-        expr: &'a Expr,
-        call: &'a ExprMethodCall,
-        args: &[Written<'a>],
-    ) -> Option<Value> {
-        let instance = self.layer_at(frame, &call.receiver)?;
-        let layer = source_text(&call.receiver);
-        match self.instances[instance.0 as usize] {
-            Instance::Block(scope) => match self.named_function(scope, &call.method) {
-                Some(function) => self.call_function(scope, function, &format!("{layer}.{}", call.method), args, expr),
-                None => {
-                    let known: Vec<String> =
-                        self.scope(scope).body.functions.iter().map(|f| f.name.to_string()).collect();
-                    let hint = did_you_mean(&call.method.to_string(), known.iter().map(String::as_str));
-                    self.error(&call.method, format!("the block of `{layer}` has no function `{}`{hint}", call.method))
-                }
-            },
-            Instance::Unknown => None,
-            _ => self.error(
-                &call.receiver,
-                format!("`{layer}` is a layer: call it first, `{layer}(x).{}(..)`", call.method),
-            ),
-        }
-    }
-
-    /// A function of the table called by its name.
-    pub fn call_builtin(
-        &mut self,
-        frame: &Frame<'a>,
-        expr: &'a Expr,
-        name: &Ident,
-        args: &[Written<'a>],
-    ) -> Option<Value> {
-        let Some(def) = nn::method(&name.to_string()) else {
-            if nn::layer(&name.to_string()).is_some() || self.named_block(frame.scope, name).is_some() {
-                let message = format!(
-                    "`{name}` is a kind of layer: declare it in the model, `let layer = {name}(..);`, and call `layer(x)`"
-                );
-                return self.error(name, message);
-            }
-            return self.unknown_callable(frame.scope, name, nn::methods().map(|m| m.name));
-        };
-        self.set_loc(name.span());
-        self.call_table(frame, def, &format!("`{name}`"), args, expr)
-    }
-
-    /// An operator, which stands for a method of the table.
-    pub fn call_operator(
-        &mut self,
-        frame: &Frame<'a>,
-        name: &str,
-        text: &str,
-        args: &[Written<'a>],
-        expr: &'a Expr,
-    ) -> Option<Value> {
-        let def = nn::method(name)?;
-        self.call_table(frame, def, text, args, expr)
-    }
-
-    /// Calls a method of the table. `callee` names it in messages, which point at `tokens`.
-    fn call_table(
-        &mut self,
-        frame: &Frame<'a>,
-        def: &'static MethodDef,
-        callee: &str,
-        args: &[Written<'a>],
-        tokens: impl ToTokens,
-    ) -> Option<Value> {
-        let given = given(args)?;
-        let bound = match def.bind(&given) {
-            Ok(bound) => bound,
-            Err(errors) => return self.report_arguments(errors, args, tokens),
-        };
-        match def.build(&mut self.builder, &bound) {
-            Ok(value) => Some(value),
-            Err(CallError::Arg(error)) => self.report_arguments(vec![error], args, tokens),
-            Err(error) => {
-                let operands: Vec<Operand<'a>> = args.iter().flat_map(operands_of).collect();
-                let message = self.refusal(frame, &error, callee, &operands);
-                self.error(tokens, message)
-            }
-        }
-    }
-}
-
-/// The tensors in an argument.
-fn operands_of<'a>(arg: &Written<'a>) -> Vec<Operand<'a>> {
-    let Site::One(expr) = arg.site else { return Vec::new() };
-    match &arg.value {
-        Some(Value::Tensor(node)) => vec![Operand::of(expr, *node)],
-        Some(Value::List(items)) => {
-            let parts: Vec<&Expr> = match expr {
-                Expr::Array(array) => array.elems.iter().collect(),
-                Expr::Tuple(tuple) => tuple.elems.iter().collect(),
-                _ => Vec::new(),
-            };
-            let node = |value: &Value| if let Value::Tensor(node) = value { Some(*node) } else { None };
-            items.iter().zip(parts).filter_map(|(value, part)| Some(Operand::of(part, node(value)?))).collect()
-        }
-        _ => Vec::new(),
     }
 }
 

@@ -7,10 +7,12 @@
 
 mod args;
 mod body;
+mod calls;
 mod explain;
 mod expr;
 mod functions;
 mod layers;
+mod methods;
 mod scope;
 mod train;
 mod value;

@@ -2,6 +2,7 @@
 
 use dl_ir::Dim;
 use dl_ir::nn::Value;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{BinOp, Expr, Ident, Lit};
 
@@ -128,6 +129,31 @@ impl<'a> Resolver<'a, '_> {
         })
     }
 
+    /// Marks everything of that name in scope as used: it is meant, though there is an error in how.
+    pub fn use_name(&mut self, frame: &Frame<'a>, name: &str) {
+        for id in self.enclosing(frame.scope).collect::<Vec<_>>() {
+            let Body { consts, dims, layers, functions, .. } = self.scope(id).body;
+            let own = self.scope(id).args.iter().map(|(ident, _)| *ident);
+            let values = consts.iter().map(|c| &c.name).chain(dims).chain(own);
+            let callables = layers.iter().map(|l| &l.name).chain(functions.iter().map(|f| &f.name));
+            let meant: Vec<&Ident> = values.chain(callables).filter(|ident| *ident == name).collect();
+            self.used.extend(meant.into_iter().map(std::ptr::from_ref));
+        }
+        let locals = frame.locals.iter().map(|local| local.name).filter(|ident| *ident == name);
+        self.used.extend(locals.map(std::ptr::from_ref));
+    }
+
+    /// Marks every name in some tokens as used.
+    pub fn use_names(&mut self, frame: &Frame<'a>, tokens: TokenStream) {
+        for token in tokens {
+            match token {
+                TokenTree::Ident(ident) => self.use_name(frame, &ident.to_string()),
+                TokenTree::Group(group) => self.use_names(frame, group.stream()),
+                _ => {}
+            }
+        }
+    }
+
     /// The layer declared with that name in this very scope.
     pub fn named_layer(&mut self, scope: ScopeId, name: &Ident) -> Option<InstanceId> {
         let (ident, instance) = *self.scope(scope).layers.iter().find(|(ident, _)| *ident == name)?;
@@ -228,17 +254,16 @@ impl<'a> Resolver<'a, '_> {
     fn check_method_names(&mut self, body: &'a Body) {
         for function in &body.functions {
             let name = function.name.to_string();
-            let trained = |prefix: &str| {
-                let trained = name.strip_prefix(prefix)?;
-                body.functions.iter().find(|f| f.train.is_some() && f.name == trained)
+            let of = |prefix: &str, trained: bool| {
+                let other = name.strip_prefix(prefix)?;
+                body.functions.iter().find(|f| f.name == other && (!trained || f.train.is_some()))
             };
+            let other = ["train_", "grad_", "explain_train_"].into_iter().find_map(|prefix| of(prefix, true));
             if name == "new" {
                 self.error(&function.name, "`new` makes the model; give the function another name");
-            } else if let Some(other) = trained("train_").or_else(|| trained("grad_")) {
-                let message = format!(
-                    "`#[train]` on `{}` makes a method `{name}` already; give this function another name",
-                    other.name
-                );
+            } else if let Some(other) = other.or_else(|| of("explain_", false)) {
+                let message =
+                    format!("`{}` makes a method `{name}` beside its own; give this function another name", other.name);
                 self.error(&function.name, message);
             }
         }
@@ -250,6 +275,8 @@ impl<'a> Resolver<'a, '_> {
             match seen.iter().find(|first| **first == name) {
                 Some(first) => {
                     let line = first.span().start().line;
+                    // Which of them is meant where the name occurs cannot be told.
+                    self.used.extend([std::ptr::from_ref(name), std::ptr::from_ref(*first)]);
                     self.diagnostics.at(name, format!("`{name}` is declared twice; the first is in line {line}"));
                 }
                 None => seen.push(name),

@@ -2,7 +2,7 @@
 
 use dl_ir::autodiff::{GradError, gradient};
 use dl_ir::{Builder, DType, FnKind, Graph, InputKind, Loc, NodeId, Op, Role};
-use proc_macro2::Span;
+use proc_macro2::TokenStream;
 
 use super::functions::Compiled;
 use super::{MODEL, Resolver};
@@ -116,9 +116,9 @@ impl<'a> Resolver<'a, '_> {
             return None;
         }
         if !train.only.is_empty() {
-            for (layer, span) in &train.only {
+            for (layer, tokens) in &train.only {
                 if !params.iter().any(|(name, _)| is_within(name, layer)) {
-                    self.nothing_to_train(function, layer, *span);
+                    self.nothing_to_train(function, layer, tokens);
                 }
             }
             params.retain(|(name, _)| train.only.iter().any(|(layer, _)| is_within(name, layer)));
@@ -126,7 +126,7 @@ impl<'a> Resolver<'a, '_> {
         (!params.is_empty()).then_some(params)
     }
 
-    fn nothing_to_train(&mut self, function: &Function, layer: &str, span: Span) {
+    fn nothing_to_train(&mut self, function: &Function, layer: &str, tokens: &TokenStream) {
         let message = if self.module.params.iter().any(|p| p.trainable && is_within(&p.name, layer)) {
             format!("`{layer}` takes no part in `{}`, so there is nothing to train", function.name)
         } else if self.module.layers.iter().any(|l| l.name == layer || is_within(&l.name, layer)) {
@@ -137,7 +137,7 @@ impl<'a> Resolver<'a, '_> {
             let hint = did_you_mean(layer, roots.iter().map(String::as_str).chain(names));
             format!("there is no layer `{layer}`{hint}")
         };
-        self.diagnostics.at_span(span, message);
+        self.diagnostics.at(tokens, message);
     }
 }
 

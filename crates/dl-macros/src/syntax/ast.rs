@@ -214,5 +214,5 @@ pub struct Train {
     /// The attribute's name, for errors.
     pub span: Span,
     /// Names of the layers whose parameters are updated, with the tokens of each; empty: all.
-    pub only: Vec<(String, Span)>,
+    pub only: Vec<(String, TokenStream)>,
 }

@@ -1,6 +1,7 @@
 //! The parser of `model!`: token streams to the syntax tree. Grammar: `ast.rs`.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
+use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, Ident, Result, Token, Visibility, braced, bracketed, parenthesized, token};
@@ -353,7 +354,10 @@ fn take_train(attrs: Vec<Attribute>, diagnostics: &mut Diagnostics) -> (Option<T
         } else {
             match train_attr(&attr) {
                 Ok(parsed) => train = Some(parsed),
-                Err(error) => diagnostics.push(error),
+                Err(error) => {
+                    diagnostics.push(error);
+                    train = Some(Train { span: syn::spanned::Spanned::span(attr.path()), only: Vec::new() });
+                }
             }
         }
     }
@@ -385,29 +389,18 @@ fn train_attr(attr: &Attribute) -> Result<Train> {
 }
 
 /// `head` or `head.0` or `blocks.0.attn`
-fn dotted_name(input: ParseStream) -> Result<(String, Span)> {
-    let first: Ident = input.parse()?;
-    let mut name = first.to_string();
+fn dotted_name(input: ParseStream) -> Result<(String, TokenStream)> {
+    let mut tokens = input.parse::<Ident>()?.into_token_stream();
     while input.peek(Token![.]) {
-        input.parse::<Token![.]>()?;
-        name.push('.');
+        input.parse::<Token![.]>()?.to_tokens(&mut tokens);
         if input.peek(Ident) {
-            name.push_str(&input.parse::<Ident>()?.to_string());
+            input.parse::<Ident>()?.to_tokens(&mut tokens);
         } else {
-            name.push_str(&input.parse::<syn::Lit>()?.to_token_text());
+            input.parse::<syn::Lit>()?.to_tokens(&mut tokens);
         }
     }
-    Ok((name, first.span()))
-}
-
-trait TokenText {
-    fn to_token_text(&self) -> String;
-}
-
-impl<T: quote::ToTokens> TokenText for T {
-    fn to_token_text(&self) -> String {
-        self.to_token_stream().to_string()
-    }
+    let name = tokens.clone().into_iter().map(|token| token.to_string()).collect();
+    Ok((name, tokens))
 }
 
 fn end_of(input: ParseStream, message: &str) -> Result<()> {

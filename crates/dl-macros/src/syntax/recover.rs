@@ -53,7 +53,10 @@ pub fn statements(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Vec<Stm
         match Block::parse_within.parse2(piece.clone()) {
             Ok(statements) => out.extend(statements),
             Err(error) => {
-                diagnostics.push(error);
+                match arrow(piece.clone()) {
+                    Some(span) => diagnostics.at_span(span, LAYER_IN_BODY),
+                    None => diagnostics.push(error),
+                }
                 out.extend(broken_statement(piece));
             }
         }
@@ -62,6 +65,26 @@ pub fn statements(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Vec<Stm
         diagnostics.push(whole);
     }
     out
+}
+
+const LAYER_IN_BODY: &str = "`=>` belongs to the declaration of a layer: write `let layer = Linear(4 => 2);` in the \
+                             model, beside its functions, and call `layer(x)` here";
+
+/// The first `=>` in a statement.
+fn arrow(tokens: TokenStream) -> Option<Span> {
+    let mut equals = None;
+    for token in tokens {
+        match token {
+            TokenTree::Punct(p) if p.as_char() == '=' => equals = Some(p.span()),
+            TokenTree::Punct(p) if p.as_char() == '>' && equals.is_some() => return equals,
+            TokenTree::Group(group) => match arrow(group.stream()) {
+                Some(span) => return Some(span),
+                None => equals = None,
+            },
+            _ => equals = None,
+        }
+    }
+    None
 }
 
 /// Cuts after each `;`.
