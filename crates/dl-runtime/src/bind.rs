@@ -203,7 +203,7 @@ mod tests {
     fn graph(args: &[(&str, DType, &[&str])]) -> Graph {
         let mut b = Builder::new();
         for (name, dtype, shape) in args {
-            let shape = shape.iter().map(|text| text.parse::<Dim>().unwrap());
+            let shape = shape.iter().map(|text| dl_ir::text::parse_dim(text).unwrap());
             b.input(InputKind::Arg, name, Type::new(*dtype, shape));
         }
         b.finish()

@@ -125,6 +125,15 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A valid file holds something else.
+    WrongCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What was to be loaded, such as "the state of Adam".
+        expected: String,
+        /// What it holds.
+        found: String,
+    },
     /// A file's tensors are not those of the model.
     CheckpointMismatch {
         /// The file.
@@ -265,6 +274,9 @@ impl fmt::Display for Error {
                 "`{}` is not a whole safetensors file: {problem}; it may have been cut short while it was copied, or be of another format; the model is unchanged",
                 path.display()
             ),
+            Error::WrongCheckpoint { path, expected, found } => {
+                write!(f, "`{}` holds {found}, but {expected} is needed", path.display())
+            }
             Error::CheckpointMismatch { path, report } => {
                 write!(
                     f,

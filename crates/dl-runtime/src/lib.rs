@@ -2,15 +2,29 @@
 //! checkpoints.
 
 mod array;
+mod bind;
 mod checkpoint;
+mod compile;
 mod denormals;
 mod error;
+mod exec;
+mod interpret;
 mod memory;
+mod model;
+mod optim;
 mod options;
+mod params;
 mod pool;
+mod program;
+mod summary;
 
 pub use array::{AnyArray, Element, Gradients, IntoArg, Outputs};
 pub use checkpoint::{LoadReport, Misfit};
 pub use error::{Error, Result};
+pub use model::{Model, Parameter, Source};
+pub use optim::{Adam, AdamW, Optimizer, OptimizerState, Sgd, Update};
 pub use options::{Dump, Isa, Options};
+pub use params::Seed;
 pub use pool::{Aborted, Pool, Task, Worker, available_threads};
+pub use program::Compilation;
+pub use summary::{Summary, SummaryRow};

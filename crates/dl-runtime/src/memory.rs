@@ -114,12 +114,6 @@ impl Tensor {
     pub(crate) fn view<T: Element>(&self) -> Option<ArrayViewD<'_, T>> {
         ArrayViewD::from_shape(IxDyn(&self.shape), self.as_slice()?).ok()
     }
-
-    pub(crate) fn try_clone(&self) -> Result<Tensor> {
-        let mut copy = Tensor::zeros(self.dtype, &self.shape, "a copy of a tensor")?;
-        copy.bytes_mut().copy_from_slice(self.bytes());
-        Ok(copy)
-    }
 }
 
 /// The size in bytes of a dense array, unless it overflows.

@@ -60,6 +60,10 @@ impl Params {
         self.list.iter_mut()
     }
 
+    pub(crate) fn at(&self, index: usize) -> Option<&Param> {
+        self.list.get(index)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Result<&Param> {
         self.index.get(name).map(|&i| &self.list[i]).ok_or_else(|| self.unknown(name))
     }

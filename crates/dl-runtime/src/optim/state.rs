@@ -1,0 +1,113 @@
+//! What an optimizer remembers between steps.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use dl_ir::DType;
+use ndarray::ArrayViewD;
+
+use crate::array::Element;
+use crate::checkpoint::{self, Checkpoint};
+use crate::error::{Error, Result};
+use crate::memory::{Tensor, type_name};
+
+/// The number of steps taken and the tensors kept for each parameter, such as `conv1.weight.exp_avg`.
+#[derive(Default)]
+pub struct OptimizerState {
+    pub(crate) steps: u64,
+    pub(crate) tensors: BTreeMap<String, Tensor>,
+}
+
+impl OptimizerState {
+    /// Steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The names of the tensors kept: the parameter's name, a dot and the optimizer's name for it.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A tensor kept. `None` if there is none of that name and element type.
+    pub fn get<T: Element>(&self, name: &str) -> Option<ArrayViewD<'_, T>> {
+        self.tensors.get(name)?.view()
+    }
+
+    /// The tensor of that name, made of zeros if there is none yet.
+    pub(crate) fn ensure(&mut self, optimizer: &'static str, name: &str, dtype: DType, shape: &[usize]) -> Result<()> {
+        if let Some(tensor) = self.tensors.get(name) {
+            if tensor.dtype == dtype && tensor.shape == shape {
+                return Ok(());
+            }
+            let (expected, found) = (type_name(dtype, shape), tensor.type_name());
+            return Err(Error::OptimizerState { optimizer, name: name.to_string(), expected, found });
+        }
+        self.tensors.insert(name.to_string(), Tensor::zeros(dtype, shape, name)?);
+        Ok(())
+    }
+
+    pub(crate) fn save(&self, optimizer: &str, path: &Path) -> Result<()> {
+        let facts = BTreeMap::from([("optimizer", optimizer.to_string()), ("steps", self.steps.to_string())]);
+        checkpoint::save(path, self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), &facts)
+    }
+
+    pub(crate) fn load(&mut self, optimizer: &'static str, path: &Path) -> Result<()> {
+        let file = Checkpoint::read(path)?;
+        let facts = file.facts()?;
+        let (kind, steps) = (facts.get("optimizer"), facts.get("steps").and_then(|steps| steps.parse().ok()));
+        let (Some(kind), Some(steps)) = (kind, steps) else {
+            return Err(wrong(path, optimizer, "no optimizer state".into()));
+        };
+        if kind != optimizer {
+            return Err(wrong(path, optimizer, format!("the state of {kind}")));
+        }
+        *self = OptimizerState { steps, tensors: file.tensors()?.into_iter().collect() };
+        Ok(())
+    }
+}
+
+fn wrong(path: &Path, optimizer: &str, found: String) -> Error {
+    Error::WrongCheckpoint { path: path.to_path_buf(), expected: format!("the state of {optimizer}"), found }
+}
+
+impl fmt::Debug for OptimizerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OptimizerState").field("steps", &self.steps).field("tensors", &self.tensors.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optim::{Adam, Optimizer, Sgd};
+
+    #[test]
+    fn state_is_made_once_and_checked_afterwards() {
+        let mut state = OptimizerState::default();
+        state.ensure("Adam", "w.exp_avg", DType::F32, &[2]).unwrap();
+        state.ensure("Adam", "w.exp_avg", DType::F32, &[2]).unwrap();
+        let error = state.ensure("Adam", "w.exp_avg", DType::F32, &[3]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "Adam holds `w.exp_avg` as f32[2], but this model needs f32[3]: it was used with another model; create one optimizer for each model"
+        );
+    }
+
+    #[test]
+    fn state_is_saved_and_loaded_only_by_the_same_optimizer() {
+        let path = std::env::temp_dir().join(format!("dl-optimizer-{}.safetensors", std::process::id()));
+        let mut adam = Adam::new(0.1);
+        adam.state_mut().ensure("Adam", "w.exp_avg", DType::F32, &[2]).unwrap();
+        adam.state_mut().tensors.get_mut("w.exp_avg").unwrap().as_slice_mut::<f32>().unwrap()[1] = 3.5;
+        adam.state_mut().steps = 12;
+        adam.save(&path).unwrap();
+        let mut other = Adam::new(0.2);
+        other.load(&path).unwrap();
+        assert_eq!((other.state().steps(), other.state().get::<f32>("w.exp_avg").unwrap()[1]), (12, 3.5));
+        let error = Sgd::new(0.1).load(&path).unwrap_err().to_string();
+        assert!(error.ends_with("holds the state of Adam, but the state of Sgd is needed"), "{error}");
+        let _ = std::fs::remove_file(&path);
+    }
+}

@@ -1,0 +1,239 @@
+//! Programs: functions bound to sizes and compiled, and the cache that keeps them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use dl_ir::{Bindings, DType, Graph, Loc, Module, NodeId};
+
+use crate::compile::{Code, compile};
+use crate::error::{Error, Result};
+use crate::exec::InputSlot;
+use crate::memory::Buffer;
+use crate::optim::Optimizer;
+use crate::options::Options;
+use crate::pool::lock;
+
+/// What a function is compiled for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
+    /// Its results.
+    Call,
+    /// Its result and gradients.
+    Grad,
+    /// A step of training with an optimizer of this structure.
+    Train(String),
+}
+
+/// A function bound to sizes, ready to run.
+pub(crate) struct Program {
+    /// The function's name.
+    pub(crate) name: String,
+    pub(crate) inputs: Vec<InputSlot>,
+    /// Whether a run writes to the model.
+    pub(crate) commits: bool,
+    /// Bytes needed to stage inputs that must be copied.
+    pub(crate) staging: usize,
+    /// Staging memory of earlier runs.
+    pub(crate) stages: Mutex<Vec<Buffer>>,
+    /// The optimizer's tensors.
+    pub(crate) state: Vec<(String, DType, Vec<usize>)>,
+    /// The bound graph after all passes.
+    pub(crate) graph: Graph,
+    pub(crate) code: Code,
+    pub(crate) places: Places,
+    pub(crate) explanation: String,
+}
+
+/// Where nodes stand in the user's source.
+#[derive(Clone)]
+pub(crate) struct Places {
+    pub(crate) file: &'static str,
+    pub(crate) locs: Arc<[(u32, u32)]>,
+}
+
+impl Places {
+    /// `src/net.rs:12:9`, or only the file for a node without a place.
+    pub(crate) fn name(&self, loc: Loc) -> String {
+        match self.locs.get(loc.0 as usize) {
+            Some((line, column)) => format!("{}:{line}:{column}", self.file),
+            None => self.file.to_string(),
+        }
+    }
+}
+
+impl Program {
+    /// Makes the tensors that the optimizer keeps, or checks those it has.
+    pub(crate) fn prepare(&self, optimizer: &mut dyn Optimizer) -> Result<()> {
+        let name = optimizer.name();
+        let state = optimizer.state_mut();
+        self.state.iter().try_for_each(|(tensor, dtype, shape)| state.ensure(name, tensor, *dtype, shape))
+    }
+
+    /// The error for an index out of range at a node.
+    pub(crate) fn index_error(&self, node: NodeId, index: i64) -> Error {
+        let Some(at) = self.graph.nodes.get(node.index()) else {
+            return Error::internal(format!("running `{}`", self.name), format!("a fault at node {}", node.0));
+        };
+        let axis = at.attrs.get_int("axis").max(0) as usize;
+        let indexed = at.args.first().map(|&arg| &self.graph.ty(arg).shape);
+        let size = indexed.and_then(|shape| shape.get(axis)?.as_const()).unwrap_or(0);
+        let (op, location) = (format!("`{}`", at.op.name()), self.places.name(at.loc));
+        Error::IndexOutOfRange { function: self.name.clone(), op, location, index, size }
+    }
+}
+
+/// One compilation: what, when, why and how long it took.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Compilation {
+    /// The function.
+    pub function: String,
+    /// What it was compiled for: `evaluation`, `gradients` or `training with Adam …`.
+    pub purpose: String,
+    /// The sizes of its symbolic dimensions, such as `N = 64`.
+    pub sizes: String,
+    /// Why it was compiled, where a program of it existed already.
+    pub reason: String,
+    /// When, since the model was made.
+    pub at: Duration,
+    /// How long it took.
+    pub took: Duration,
+    /// The number of kernels.
+    pub kernels: usize,
+    /// Memory for intermediate values, in bytes: the peak of every run.
+    pub arena: usize,
+}
+
+impl fmt::Display for Compilation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Compilation { function, purpose, sizes, reason, at, took, kernels, arena } = self;
+        write!(f, "[{:.3} s] compiled `{function}` for {purpose}", at.as_secs_f64())?;
+        if !sizes.is_empty() {
+            write!(f, ", {sizes}")?;
+        }
+        let (ms, mib) = (took.as_secs_f64() * 1e3, *arena as f64 / 1048576.0);
+        write!(f, ": {kernels} kernels, {mib:.2} MiB, in {ms:.1} ms ({reason})")
+    }
+}
+
+/// What a compilation needs to know of the model.
+pub(crate) struct Context<'a> {
+    pub(crate) module: &'a Module,
+    pub(crate) places: &'a Places,
+    pub(crate) options: &'a Options,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    function: usize,
+    purpose: Purpose,
+    bindings: Vec<(String, i64)>,
+}
+
+/// The compiled programs of a model.
+pub(crate) struct Programs {
+    born: Instant,
+    map: Mutex<HashMap<Key, Arc<Program>>>,
+    log: Mutex<Vec<Compilation>>,
+}
+
+impl Programs {
+    pub(crate) fn new() -> Programs {
+        Programs { born: Instant::now(), map: Mutex::default(), log: Mutex::default() }
+    }
+
+    pub(crate) fn log(&self) -> Vec<Compilation> {
+        lock(&self.log).clone()
+    }
+
+    /// The program of that key, compiled now if there is none. Threads that need the same one wait for it.
+    pub(crate) fn get(
+        &self,
+        context: &Context<'_>,
+        function: usize,
+        purpose: Purpose,
+        bindings: Bindings,
+        optimizer: Option<&dyn Optimizer>,
+    ) -> Result<Arc<Program>> {
+        let key = Key { function, purpose, bindings: bindings.iter().map(|(s, v)| (s.clone(), *v)).collect() };
+        let mut map = lock(&self.map);
+        if let Some(program) = map.get(&key) {
+            return Ok(Arc::clone(program));
+        }
+        let started = Instant::now();
+        let program = Arc::new(compile(context, function, &key.purpose, &bindings, optimizer)?);
+        let compilation = Compilation {
+            function: program.name.clone(),
+            purpose: match &key.purpose {
+                Purpose::Call => "evaluation".into(),
+                Purpose::Grad => "gradients".into(),
+                Purpose::Train(structure) => format!("training with {structure}"),
+            },
+            sizes: sizes(&key.bindings),
+            reason: reason(&key, map.keys()),
+            at: started.duration_since(self.born),
+            took: started.elapsed(),
+            kernels: program.code.kernels(),
+            arena: program.code.arena(),
+        };
+        if context.options.dump.compile {
+            eprintln!("{compilation}");
+        }
+        lock(&self.log).push(compilation);
+        map.insert(key, Arc::clone(&program));
+        Ok(program)
+    }
+}
+
+/// `N = 64, T = 8`.
+fn sizes(bindings: &[(String, i64)]) -> String {
+    let parts: Vec<String> = bindings.iter().map(|(symbol, size)| format!("{symbol} = {size}")).collect();
+    parts.join(", ")
+}
+
+/// Why a program is compiled that is like others, but not equal.
+fn reason<'a>(key: &Key, others: impl Iterator<Item = &'a Key>) -> String {
+    let same: Vec<&Key> = others.filter(|other| other.function == key.function).collect();
+    let alike = |other: &&&Key| std::mem::discriminant(&other.purpose) == std::mem::discriminant(&key.purpose);
+    let Some(nearest) = same.iter().filter(alike).min_by_key(|other| {
+        let differing = key.bindings.iter().zip(&other.bindings).filter(|(a, b)| a != b).count();
+        (other.purpose != key.purpose, differing)
+    }) else {
+        return if same.is_empty() { "first call".into() } else { "first call for this purpose".into() };
+    };
+    let changed: Vec<String> = key
+        .bindings
+        .iter()
+        .zip(&nearest.bindings)
+        .filter(|(a, b)| a != b)
+        .map(|((symbol, now), (_, before))| format!("{symbol} is {now}, was {before}"))
+        .collect();
+    match (&key.purpose, &nearest.purpose) {
+        (Purpose::Train(now), Purpose::Train(before)) if now != before => {
+            format!("the optimizer is {now}, was {before}")
+        }
+        _ => changed.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(purpose: Purpose, n: i64) -> Key {
+        Key { function: 0, purpose, bindings: vec![("N".into(), n)] }
+    }
+
+    #[test]
+    fn every_compilation_has_a_reason() {
+        let train = |s: &str| Purpose::Train(s.into());
+        let none: [Key; 0] = [];
+        assert_eq!(reason(&key(Purpose::Call, 1), none.iter()), "first call");
+        assert_eq!(reason(&key(Purpose::Grad, 1), [key(Purpose::Call, 1)].iter()), "first call for this purpose");
+        assert_eq!(reason(&key(Purpose::Call, 2), [key(Purpose::Call, 1)].iter()), "N is 2, was 1");
+        let others = [key(train("Adam"), 1), key(Purpose::Call, 2)];
+        assert_eq!(reason(&key(train("Sgd"), 1), others.iter()), "the optimizer is Sgd, was Adam");
+    }
+}
