@@ -9,6 +9,7 @@ mod error;
 pub mod isa;
 pub mod jit;
 pub mod kernel;
+pub mod lower;
 
 pub use error::Error;
 pub use isa::{Isa, Level};

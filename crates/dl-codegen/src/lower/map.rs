@@ -1,0 +1,58 @@
+//! Elementwise groups: every element of the outputs by itself.
+
+use dl_ir::Graph;
+use dl_ir::plan::Fused;
+
+use super::cx::Cx;
+use super::nest::{Loop, coords, probe, run, split};
+use super::{LowerError, LoweredKernel};
+use crate::kernel::Affine;
+
+/// The kernel of a map.
+pub(super) fn lower(graph: &Graph, fused: &Fused, index: usize) -> Result<Vec<LoweredKernel>, LowerError> {
+    let group = &fused.groups[index];
+    let name = group.title(graph);
+    if let Some(list) = group.anchor {
+        return Ok(vec![constants(Cx::new(graph, fused, group, &name, 1), list)?]);
+    }
+    let Some(&first) = group.outputs.first() else { return Ok(vec![]) };
+    let domain = super::cx::shape(graph, first);
+    // All values before the first store: an output may lie over an input.
+    let body = |cx: &mut Cx<'_>, coords: &[Affine]| {
+        let values: Vec<_> = group.outputs.iter().map(|&o| cx.value_at(o, coords)).collect();
+        for (&output, value) in group.outputs.iter().zip(values) {
+            cx.store_node(output, coords, value);
+        }
+    };
+    let probe = probe((graph, fused, group), &domain, body)?;
+    let mut loops = probe.loops(|_| true);
+    if let Some(vector) = probe.best_vector(&loops) {
+        let vector = loops.remove(vector);
+        loops.push(vector);
+    }
+    let extents: Vec<i64> = loops.iter().map(|l: &Loop| l.extent).collect();
+    let split = split(&extents, probe.ns);
+    let mut cx = Cx::new(graph, fused, group, &name, split.parts);
+    run(&mut cx, &extents, split, &mut |cx, outer, start, count| {
+        if loops.is_empty() {
+            let at = vec![Affine::from(0); domain.len()];
+            return body(cx, &at);
+        }
+        cx.vec(count, |cx, var| {
+            let counters = [outer, &[start + var]].concat();
+            let at = coords(cx, domain.len(), &loops, &counters);
+            body(cx, &at);
+        });
+    });
+    Ok(vec![cx.finish()?])
+}
+
+/// Stores the elements of a constant list one by one.
+fn constants(mut cx: Cx<'_>, list: dl_ir::NodeId) -> Result<LoweredKernel, LowerError> {
+    let graph = cx.graph;
+    for (i, value) in graph[list].attrs.get_scalars("values").iter().enumerate() {
+        let value = cx.literal(graph.ty(list).dtype, *value);
+        cx.store_node(list, &[Affine::from(i as i64)], value);
+    }
+    cx.finish()
+}
