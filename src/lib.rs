@@ -9,29 +9,64 @@ pub use dl_runtime::{
 pub use dl_train::{data, metrics, progress};
 pub use ndarray;
 
-/// Declares models: layers, and functions that are checked when the program is compiled.
+/// Declares models: a struct with typed methods for each, checked as a whole at compile time.
 ///
-/// ```ignore
+/// ```no_run
+/// use dl::prelude::*;
+///
 /// dl::model! {
-///     /// Two layers.
-///     pub model Classifier {
-///         let net = [Linear(784 => 128), Relu, Linear(128 => 10)];
+///     /// Classifies 28x28 grey digits.
+///     pub model Net {
+///         let hidden = Linear(28 * 28 => 128);
+///         let head = [Relu, Dropout(0.2), Linear(128 => 10)];
 ///
-///         pub fn forward(x: f32[N, 784]) -> f32[N, 10] {
-///             net(x)
+///         pub fn forward(x: f32[N, 1, 28, 28]) -> f32[N, 10] {
+///             head(hidden(x.flatten()))
 ///         }
 ///
 ///         #[train]
-///         pub fn loss(x: f32[N, 784], label: i64[N]) -> f32 {
+///         pub fn loss(x: f32[N, 1, 28, 28], label: i64[N]) -> f32 {
 ///             forward(x).cross_entropy(label)
 ///         }
 ///     }
 /// }
+///
+/// fn main() -> dl::Result<()> {
+///     let mut net = Net::new(Seed(0))?;
+///     let mut adam = Adam::new(1e-3);
+///     let (x, label) = (Array4::<f32>::zeros((8, 1, 28, 28)), Array1::<i64>::zeros(8));
+///     let loss: f32 = net.train_loss(&mut adam, &x, &label)?; // one step: forward, backward, update
+///     let logits: Array2<f32> = net.forward(&x)?;
+///     println!("{loss} {logits}");
+///     net.save("net.safetensors")
+/// }
 /// ```
 ///
-/// Each model becomes a struct that dereferences to [`Model`]. Its `new` takes a value for each `dim` and a [`Seed`];
-/// each `pub fn` becomes a method; for one marked `#[train]` there are also `train_NAME`, one step of training with an
-/// [`Optimizer`], and `grad_NAME`, which returns the [`Gradients`].
+/// # Items of a model
+///
+/// | item | meaning |
+/// | --- | --- |
+/// | `let name = Layer(..);` | a layer; its parameters are named as in PyTorch: `name.weight` |
+/// | `let name = [A, B(..), C];` | layers applied in order: `name.0.weight`, .. |
+/// | `let name = [Layer(..); 4];` | four layers in a row, each with its own parameters |
+/// | `const NAME = 8;` | a number |
+/// | `dim NAME;` | a size that is an argument of `new`, under its name in lower case, before the seed |
+/// | `require DIM % HEADS == 0;` | a fact that shapes may rely on; sizes that break it are an `Err` |
+/// | `block Name(DIM, HEADS = 8) { .. }` | a reusable module with `let`s of its own and a `fn forward`, declared like a layer |
+/// | `fn name(x: f32[N, 10]) -> f32[N] { .. }` | a function; with `pub` it is a method of the struct, without it only other functions call it |
+/// | `#[train] pub fn loss(..) -> f32 { .. }` | also makes `train_loss(&mut optimizer, ..)` and `grad_loss(..)` |
+/// | `#[train(only = head)]` | updates only the parameters of `head`; several names are separated by commas |
+///
+/// Upper-case names in shapes that are not declared are symbolic dimensions, bound by the arguments of each call. Bodies
+/// are Rust expressions: operators broadcast as in NumPy, methods and functions take arguments by position or by name
+/// (`x.max_pool2d(2, stride = 1)`), and calling a layer twice shares its weights.
+///
+/// # Methods of the struct
+///
+/// `new(sizes.., seed)`; for each public function `f` a method `f` and `explain_f`, which tells what it was compiled to;
+/// for those with `#[train]` also `train_f`, `grad_f` and `explain_train_f`; and those of [`Model`], to which the struct
+/// dereferences: `save`, `load`, `summary`, `parameters`. Arguments are references to `ndarray` arrays or views of the
+/// declared rank and element type, scalars are plain numbers.
 #[macro_export]
 macro_rules! model {
     ($($tokens:tt)*) => {
@@ -42,6 +77,7 @@ macro_rules! model {
 /// What expansions of [`model!`] name. Not for direct use: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
+    pub use dl_macros::model;
     pub use dl_runtime::{Error, Gradients, IntoArg, Model, Optimizer, Seed, Source};
     pub use ndarray;
 }

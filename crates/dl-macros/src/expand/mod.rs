@@ -120,7 +120,7 @@ fn call_method(root: &TokenStream, function: &PublicFunction<'_>, signature: &Si
     let Function { attrs, vis, name, .. } = function.syntax;
     let doc = doc_unless(attrs, || format!("Runs `{name}`: `{}`.", signature_text(function.syntax, signature)));
     let index = function.eval;
-    let (params, args) = parameters(root, signature);
+    let Parameters { generics, params, args } = parameters(root, signature);
     let outputs = hygienic("outputs");
     let explain = format_ident!("explain_{name}");
     let explain_doc =
@@ -135,13 +135,13 @@ fn call_method(root: &TokenStream, function: &PublicFunction<'_>, signature: &Si
     quote! {
         #doc
         #(#attrs)*
-        #vis fn #name(&self, #(#params),*) -> ::core::result::Result<#result, #root::__private::Error> {
+        #vis fn #name #generics(&self, #(#params),*) -> ::core::result::Result<#result, #root::__private::Error> {
             let mut #outputs = self.model.call(#index, &[#(#args),*])?;
             ::core::result::Result::Ok(#value)
         }
 
         #[doc = #explain_doc]
-        #vis fn #explain(
+        #vis fn #explain #generics(
             &self,
             #(#params),*
         ) -> ::core::result::Result<::std::string::String, #root::__private::Error> {
@@ -153,7 +153,7 @@ fn call_method(root: &TokenStream, function: &PublicFunction<'_>, signature: &Si
 fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &Signature) -> TokenStream {
     let Function { vis, name, .. } = function.syntax;
     let index = function.train.unwrap_or_default();
-    let (params, args) = parameters(root, signature);
+    let Parameters { generics, params, args } = parameters(root, signature);
     let optimizer = hygienic("optimizer");
     let loss = signature.results.types().first().map(element);
     let train = format_ident!("train_{name}");
@@ -178,7 +178,7 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
     let span = name.span();
     quote_spanned! {span=>
         #[doc = #train_doc]
-        #vis fn #train(
+        #vis fn #train #generics(
             &mut self,
             #optimizer: &mut dyn #root::__private::Optimizer,
             #(#params),*
@@ -187,7 +187,7 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
         }
 
         #[doc = #grad_doc]
-        #vis fn #grad(
+        #vis fn #grad #generics(
             &self,
             #(#params),*
         ) -> ::core::result::Result<
@@ -198,7 +198,7 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
         }
 
         #[doc = #explain_doc]
-        #vis fn #explain(
+        #vis fn #explain #generics(
             &self,
             #(#params),*
         ) -> ::core::result::Result<::std::string::String, #root::__private::Error> {
@@ -207,19 +207,31 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
     }
 }
 
-/// The parameters of a method, and the expressions that erase their types.
-fn parameters(root: &TokenStream, signature: &Signature) -> (Vec<TokenStream>, Vec<TokenStream>) {
+/// The parameters of a method.
+struct Parameters {
+    /// The lifetime of borrowed arrays, if there are any.
+    generics: Option<TokenStream>,
+    /// Names and types.
+    params: Vec<TokenStream>,
+    /// The expressions that erase their types.
+    args: Vec<TokenStream>,
+}
+
+/// The parameters of the methods of a function.
+fn parameters(root: &TokenStream, signature: &Signature) -> Parameters {
     let one = |param: &crate::syntax::Param| {
         let name = &param.name;
         let (element, dimension) = (element(&param.ty), dimension(root, &param.ty));
         let erased = quote!(#root::__private::IntoArg::<#element, #dimension>::into_arg(#name));
         let accepted = match param.ty.dims.is_empty() {
             true => element,
-            false => quote!(impl #root::__private::IntoArg<'_, #element, #dimension>),
+            false => quote!(impl #root::__private::IntoArg<'a, #element, #dimension>),
         };
         (quote!(#name: #accepted), erased)
     };
-    signature.params.iter().map(one).unzip()
+    let (params, args) = signature.params.iter().map(one).unzip();
+    let borrows = signature.params.iter().any(|param| !param.ty.dims.is_empty());
+    Parameters { generics: borrows.then(|| quote!(<'a>)), params, args }
 }
 
 fn result_type(root: &TokenStream, ty: &TypeExpr) -> TokenStream {
