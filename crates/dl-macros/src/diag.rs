@@ -86,10 +86,13 @@ pub fn source_text(tokens: impl ToTokens) -> String {
     out
 }
 
+/// Line and column.
 type Position = (usize, usize);
 
 fn write_tokens(tokens: TokenStream, out: &mut String, last_end: &mut Option<Position>) {
     for token in tokens {
+        let (start, end) = (token.span().start(), token.span().end());
+        let (start, end) = ((start.line, start.column), (end.line, end.column));
         match token {
             TokenTree::Group(group) => {
                 let (open, close) = match group.delimiter() {
@@ -98,22 +101,22 @@ fn write_tokens(tokens: TokenStream, out: &mut String, last_end: &mut Option<Pos
                     Delimiter::Brace => ("{", "}"),
                     Delimiter::None => ("", ""),
                 };
-                write_token(open, group.span_open(), out, last_end);
+                // The delimiters' own spans are not reliable: those of a group that syn prints cover all of it.
+                write_token(open, start, (start.0, start.1 + open.len()), out, last_end);
                 write_tokens(group.stream(), out, last_end);
-                write_token(close, group.span_close(), out, last_end);
+                write_token(close, (end.0, end.1.saturating_sub(close.len())), end, out, last_end);
             }
-            other => write_token(&other.to_string(), other.span(), out, last_end),
+            other => write_token(&other.to_string(), start, end, out, last_end),
         }
     }
 }
 
-fn write_token(text: &str, span: Span, out: &mut String, last_end: &mut Option<Position>) {
-    let (start, end) = (span.start(), span.end());
-    if last_end.is_some_and(|last| last != (start.line, start.column)) && !out.is_empty() {
+fn write_token(text: &str, start: Position, end: Position, out: &mut String, last_end: &mut Option<Position>) {
+    if last_end.is_some_and(|last| last != start) && !out.is_empty() {
         out.push(' ');
     }
     out.push_str(text);
-    *last_end = Some((end.line, end.column));
+    *last_end = Some(end);
 }
 
 #[cfg(test)]
@@ -123,7 +126,9 @@ mod tests {
     #[test]
     fn source_text_keeps_the_users_blanks() {
         let tokens: TokenStream = "h.flatten()  +  linear( x , 2 )".parse().unwrap();
-        assert_eq!(source_text(tokens), "h.flatten() + linear( x , 2 )");
+        assert_eq!(source_text(&tokens), "h.flatten() + linear( x , 2 )");
+        let printed: syn::Expr = syn::parse2(tokens).unwrap();
+        assert_eq!(source_text(printed), "h.flatten() + linear( x , 2 )");
         let long: TokenStream = "a.really_long_method_name(with, many).arguments_and_more(x).end()".parse().unwrap();
         assert_eq!(
             source_text(long),
