@@ -41,6 +41,6 @@ fn models_expand_without_warnings_in_crates_of_users() {
         .arg(folder.join("target"))
         .output()
         .expect("cargo starts");
-    let messages = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !messages.contains("warning"), "{messages}");
+    // Both crates deny warnings.
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
