@@ -48,6 +48,8 @@ pub(super) struct PlacedNode {
     pub(super) buf: BufId,
     pub(super) offset: Affine,
     pub(super) strides: Vec<i64>,
+    /// What the coordinates must be on some axes, as only these elements are there.
+    pub(super) only: Vec<(usize, Affine)>,
     /// The block in which the buffer is written: loads must not move out of it.
     level: usize,
 }
@@ -464,15 +466,22 @@ impl<'g> Cx<'g> {
     /// Stores the value of an output of the group at `coords`.
     pub fn store_node(&mut self, node: NodeId, coords: &[Affine], value: Value) {
         let at = self.at(&self.shape(node), coords);
-        let buf = self.output_buf(node);
+        let buf = self.output_buf(node, Access::Write);
         self.store(buf, at, value);
     }
 
+    /// Adds to an output of the group at `coords`, if `guard` holds.
+    pub fn add_to_node(&mut self, node: NodeId, coords: &[Affine], value: Value, guard: Option<Value>) {
+        let at = self.at(&self.shape(node), coords);
+        let buf = self.output_buf(node, Access::ReadWrite);
+        self.push(Stmt::Store { place: Place { buf, at }, value, add: true, guard });
+    }
+
     /// The buffer to which the group stores an output.
-    pub fn output_buf(&mut self, node: NodeId) -> BufId {
+    pub fn output_buf(&mut self, node: NodeId, access: Access) -> BufId {
         let dtype = self.graph.ty(node).dtype;
         let len = self.shape(node).iter().product::<i64>();
-        self.declare(BufRef::Node(node), dtype, len as u64, Access::Write)
+        self.declare(BufRef::Node(node), dtype, len as u64, access)
     }
 
     /// From now on the value of `node` at `coords` is `value`, wherever the innermost block reaches.
@@ -482,15 +491,26 @@ impl<'g> Cx<'g> {
         self.remember(level, key, value.0);
     }
 
-    /// From now on the values of `node` are loaded from `buf[offset + sum(strides[i] * coords[i])]`, which is written
-    /// in the innermost block.
-    pub fn place(&mut self, node: NodeId, buf: BufId, offset: Affine, strides: Vec<i64>) {
+    /// From now on the values of `node` whose coordinates on some axes are those of `only` are loaded from
+    /// `buf[offset + sum(strides[i] * coords[i])]`, which is written in the innermost block.
+    pub fn place(
+        &mut self,
+        node: NodeId,
+        buf: BufId,
+        (offset, strides): (Affine, Vec<i64>),
+        only: Vec<(usize, Affine)>,
+    ) {
         let level = self.level();
-        self.places.insert(node, PlacedNode { buf, offset, strides, level });
+        self.places.insert(node, PlacedNode { buf, offset, strides, only, level });
     }
 
-    pub(super) fn placed(&self, node: NodeId) -> Option<PlacedNode> {
-        self.places.get(&node).cloned()
+    /// Ends [`Cx::place`] for all nodes.
+    pub fn forget_places(&mut self) {
+        self.places.clear();
+    }
+
+    pub(super) fn placed(&self, node: NodeId, coords: &[Affine]) -> Option<PlacedNode> {
+        self.places.get(&node).filter(|p| p.only.iter().all(|(axis, c)| coords[*axis] == *c)).cloned()
     }
 
     /// A load of memory that the kernel writes in the block where `placed` was declared.

@@ -14,7 +14,7 @@ impl Cx<'_> {
     }
 
     /// As [`Cx::value_at`]; where `guard` is false, memory is not touched and the value means nothing.
-    fn guarded(&mut self, node: NodeId, coords: &[Affine], guard: Option<Value>) -> Value {
+    pub(super) fn guarded(&mut self, node: NodeId, coords: &[Affine], guard: Option<Value>) -> Value {
         let coords = self.normal(node, coords);
         let plain = Key::Node(node, coords.clone(), None);
         if let Some(value) = self.find(&plain) {
@@ -24,7 +24,7 @@ impl Cx<'_> {
         if let Some(value) = self.find(&key) {
             return value;
         }
-        let value = match self.placed(node) {
+        let value = match self.placed(node, &coords) {
             Some(placed) => {
                 let start = placed.offset.clone();
                 let at = coords.iter().zip(&placed.strides).fold(start, |at, (c, s)| at + c.clone() * *s);
@@ -143,13 +143,13 @@ impl Cx<'_> {
     }
 
     /// Whether `at` lies in `lo..hi`; `None` if it always does.
-    fn within(&mut self, at: &Affine, lo: i64, hi: i64) -> Option<Value> {
+    pub(super) fn inside(&mut self, at: &Affine, lo: i64, hi: i64) -> Option<Value> {
         let (least, greatest) = self.range(at);
         let at = self.joined_up(at);
         (least < lo || greatest >= hi).then(|| self.let_(Expr::InRange { at, lo, hi }))
     }
 
-    fn and(&mut self, a: Option<Value>, b: Option<Value>) -> Option<Value> {
+    pub(super) fn and(&mut self, a: Option<Value>, b: Option<Value>) -> Option<Value> {
         match (a, b) {
             (Some(a), Some(b)) => Some(self.bin(BinOp::And, a, b)),
             (a, b) => a.or(b),
@@ -163,7 +163,7 @@ impl Cx<'_> {
         let from: Vec<Affine> = coords.iter().zip(lo).map(|(c, lo)| c.clone() - lo).collect();
         let mut inside = None;
         for (at, &size) in from.iter().zip(&inner) {
-            let here = self.within(at, 0, size);
+            let here = self.inside(at, 0, size);
             inside = self.and(inside, here);
         }
         let Some(inside) = inside else {
@@ -186,7 +186,7 @@ impl Cx<'_> {
             if greatest >= start && least < end {
                 let mut from = coords.to_vec();
                 from[axis] = coords[axis].clone() - start;
-                let here = self.within(&coords[axis], start, end);
+                let here = self.inside(&coords[axis], start, end);
                 let inner = self.and(guard, here);
                 let value = self.guarded(part, &from, inner);
                 result = Some(match (result, here) {

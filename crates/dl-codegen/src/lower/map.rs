@@ -1,7 +1,7 @@
 //! Elementwise groups: every element of the outputs by itself.
 
 use dl_ir::Graph;
-use dl_ir::plan::Fused;
+use dl_ir::plan::{Fused, Group};
 
 use super::cx::Cx;
 use super::nest::{Loop, coords, probe, run, split};
@@ -17,14 +17,26 @@ pub(super) fn lower(graph: &Graph, fused: &Fused, index: usize) -> Result<Vec<Lo
     }
     let Some(&first) = group.outputs.first() else { return Ok(vec![]) };
     let domain = super::cx::shape(graph, first);
-    // All values before the first store: an output may lie over an input.
-    let body = |cx: &mut Cx<'_>, coords: &[Affine]| {
-        let values: Vec<_> = group.outputs.iter().map(|&o| cx.value_at(o, coords)).collect();
-        for (&output, value) in group.outputs.iter().zip(values) {
-            cx.store_node(output, coords, value);
-        }
-    };
-    let probe = probe((graph, fused, group), &domain, body)?;
+    Ok(vec![nest((graph, fused, group), &name, &domain, |cx, coords| store_outputs(cx, coords))?])
+}
+
+/// Stores all outputs of the group at `coords`: all values before the first store, as an output may lie over an input.
+pub(super) fn store_outputs(cx: &mut Cx<'_>, coords: &[Affine]) {
+    let outputs = &cx.group.outputs;
+    let values: Vec<_> = outputs.iter().map(|&o| cx.value_at(o, coords)).collect();
+    for (&output, value) in outputs.iter().zip(values) {
+        cx.store_node(output, coords, value);
+    }
+}
+
+/// A kernel that runs `body` for every element of `domain`, in any order.
+pub(super) fn nest<'g>(
+    source: (&'g Graph, &'g Fused, &'g Group),
+    name: &str,
+    domain: &[i64],
+    body: impl Fn(&mut Cx<'g>, &[Affine]),
+) -> Result<LoweredKernel, LowerError> {
+    let probe = probe(source, domain, &body)?;
     let mut loops = probe.loops(|_| true);
     if let Some(vector) = probe.best_vector(&loops) {
         let vector = loops.remove(vector);
@@ -32,7 +44,7 @@ pub(super) fn lower(graph: &Graph, fused: &Fused, index: usize) -> Result<Vec<Lo
     }
     let extents: Vec<i64> = loops.iter().map(|l: &Loop| l.extent).collect();
     let split = split(&extents, probe.ns);
-    let mut cx = Cx::new(graph, fused, group, &name, split.parts);
+    let mut cx = Cx::new(source.0, source.1, source.2, name, split.parts);
     run(&mut cx, &extents, split, &mut |cx, outer, start, count| {
         if loops.is_empty() {
             let at = vec![Affine::from(0); domain.len()];
@@ -44,7 +56,7 @@ pub(super) fn lower(graph: &Graph, fused: &Fused, index: usize) -> Result<Vec<Lo
             body(cx, &at);
         });
     });
-    Ok(vec![cx.finish()?])
+    cx.finish()
 }
 
 /// Stores the elements of a constant list one by one.

@@ -7,9 +7,12 @@
 pub mod cx;
 mod dead;
 mod elementwise;
+mod index;
 mod inline;
 mod map;
 mod nest;
+mod pool;
+mod reduce;
 
 use std::fmt;
 
@@ -79,6 +82,9 @@ impl std::error::Error for LowerError {}
 pub fn group(graph: &Graph, fused: &Fused, index: usize, isa: &Isa) -> Result<Lowered, LowerError> {
     let kernels = match fused.groups[index].kind {
         GroupKind::Map => map::lower(graph, fused, index)?,
+        GroupKind::Reduce => reduce::lower(graph, fused, index)?,
+        GroupKind::Pool => pool::lower(graph, fused, index)?,
+        GroupKind::Scatter => index::lower(graph, fused, index)?,
         kind => {
             let (node, what) =
                 (fused.groups[index].nodes[0], format!("{} groups are not lowered, {isa:?}", kind.name()));

@@ -8,6 +8,7 @@ use dl_ir::plan::{Fused, Group};
 use super::LowerError;
 use super::cx::Cx;
 use super::dead::affines;
+use crate::kernel::walk::walk;
 use crate::kernel::{Affine, Expr, IndexExpr, Stmt, UnOp, Value, Var};
 
 /// A part should take about so many nanoseconds.
@@ -67,7 +68,7 @@ pub(super) fn probe<'g>(
     let kernel = cx.finish()?.kernel;
     let mut probe = Probe { rows: vec![], domain: domain.to_vec(), ns: 0.0 };
     let mut masks = Masks { axes: vars, vars: HashMap::new(), values: HashMap::new() };
-    for stmt in &kernel.body {
+    walk(&kernel.body, &mut |stmt| {
         let kind = match stmt {
             Stmt::Store { .. } => RowKind::Store,
             Stmt::Let(_, Expr::Load(_) | Expr::LoadIf { .. }) => RowKind::Load,
@@ -83,7 +84,7 @@ pub(super) fn probe<'g>(
         if masks.visit(stmt) != 0 {
             probe.ns += if irregular_access { 3.0 } else { cost(stmt) };
         }
-    }
+    });
     Ok(probe)
 }
 

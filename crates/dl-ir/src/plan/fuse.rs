@@ -7,7 +7,7 @@
 
 use super::coords::{Axis, Coords, identity, merge, of_operand};
 use super::order::{Order, in_order};
-use super::rules::{Nature, nature, numel, windows_are_apart};
+use super::rules::{Nature, nature, numel, windows_tile};
 use super::view::{sizes, view_from};
 use super::{Fused, Group, GroupKind, Home};
 use crate::graph::{Graph, NodeId, Role};
@@ -224,7 +224,7 @@ impl<'g> Fuser<'g> {
         let adjoint = matches!(op, Op::MaxPoolGrad | Op::SumPoolGrad);
         let takes_epilogue = match kind {
             GroupKind::Contract => true,
-            GroupKind::Pool => !adjoint || windows_are_apart(self.graph, node),
+            GroupKind::Pool => !adjoint || windows_tile(self.graph, node),
             _ => false,
         };
         let host =

@@ -16,7 +16,7 @@ use crate::graph::NodeId;
 pub use check::check;
 pub use fuse::fuse;
 pub use memory::{MemoryPlan, Slot, memory};
-pub use rules::{is_one_hot, windows_are_apart};
+pub use rules::{is_dear, is_one_hot, windows_tile};
 pub use view::{View, reshape_blocks, view};
 
 /// What kind of loops a group becomes.

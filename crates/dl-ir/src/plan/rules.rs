@@ -69,13 +69,18 @@ pub fn is_one_hot(graph: &Graph, node: NodeId) -> bool {
     (0..x.len()).all(|a| index[a] == if a == axis { 1 } else { x[a] })
 }
 
-/// Whether no two windows of a pooling share an element, so that its adjoint writes each element once.
-pub fn windows_are_apart(graph: &Graph, node: NodeId) -> bool {
+/// Whether the windows of a pooling lie side by side without gaps, so that its adjoint writes each element once.
+pub fn windows_tile(graph: &Graph, node: NodeId) -> bool {
     let attrs = &graph[node].attrs;
     let ints = |name| attrs.get_ints(name).iter().copied();
-    ints("kernel").zip(ints("stride")).all(|(k, s)| k <= s)
+    ints("kernel").zip(ints("stride")).all(|(k, s)| k == s)
         && ints("dilation").all(|d| d == 1)
         && ints("lo").chain(ints("hi")).all(|p| p == 0)
+}
+
+/// Whether an element costs much more than the memory traffic to keep it.
+pub fn is_dear(graph: &Graph, node: NodeId) -> bool {
+    nature(graph, node) == Nature::Dear
 }
 
 pub(super) fn numel(graph: &Graph, node: NodeId) -> i64 {
