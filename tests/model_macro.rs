@@ -120,7 +120,7 @@ fn training_updates_what_only_names() -> dl::Result<()> {
 #[test]
 fn a_wrong_shape_names_argument_and_both_shapes() -> dl::Result<()> {
     let line = Line::new(Seed(0))?;
-    let message = line.forward(&Array2::zeros((3, 2))).err().expect("two columns").to_string();
+    let message = line.forward(&Array2::zeros((3, 2))).expect_err("two columns").to_string();
     assert!(message.contains("`x`") && message.contains("f32[N, 1]") && message.contains("[3, 2]"), "{message}");
     Ok(())
 }

@@ -9,6 +9,10 @@ dl::model! {
             qkv(x).reshape([N, HEADS, DIM / HEADS])
         }
 
+        pub fn whole(x: f32[N, DIM]) -> f32[N, DIM / HEADS * HEADS] {
+            x
+        }
+
         pub fn halves(x: f32[N, T]) -> f32[N, T] {
             x.reshape([N, T / 2, 2]).reshape([N, T])
         }

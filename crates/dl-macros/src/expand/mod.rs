@@ -285,4 +285,6 @@ fn signature_text(function: &Function, signature: &Signature) -> String {
 }
 
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod tests;

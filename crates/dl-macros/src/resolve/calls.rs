@@ -3,6 +3,7 @@
 use dl_ir::nn::Value;
 use dl_ir::{Dim, Type};
 use quote::ToTokens;
+use syn::spanned::Spanned;
 use syn::{Expr, ExprCall, Ident};
 
 use super::Resolver;
@@ -187,6 +188,7 @@ impl<'a> Resolver<'a, '_> {
     pub fn call(&mut self, frame: &mut Frame<'a>, expr: &'a Expr, call: &'a ExprCall) -> Option<Value> {
         let args = self.written_args(frame, &call.args);
         if self.names_layer(frame, &call.func) {
+            self.set_loc(call.func.span());
             return self.call_layer(frame, &call.func, &args, expr);
         }
         let Some(name) = lone_ident(&call.func) else {

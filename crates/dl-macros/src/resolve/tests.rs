@@ -135,10 +135,21 @@ fn dims_and_facts_reach_the_module() {
 
 #[test]
 fn places_in_the_source_are_lines_and_columns_from_one() {
-    let module = module("model Net {\n    pub fn f(x: f32[N]) -> f32[N] {\n        x.exp()\n    }\n}");
+    let module = module(
+        "model Net {
+    let layer = Linear(4 => 4);
+    pub fn f(x: f32[N, 4]) -> f32[N, 4] {
+        layer(x)
+            .exp()
+    }
+}",
+    );
     let graph = &module.functions[0].graph;
-    let node = graph.results().next().map(|id| &graph[id]).expect("a result");
-    assert_eq!(module.locs[node.loc.0 as usize], (3, 11));
+    let place = |op| {
+        let node = graph.nodes.iter().find(|n| n.op == op).expect("the op");
+        module.locs[node.loc.0 as usize]
+    };
+    assert_eq!((place(dl_ir::Op::Dot), place(dl_ir::Op::Exp)), ((4, 9), (5, 14)));
 }
 
 #[test]
