@@ -66,15 +66,20 @@ impl<'a> Resolver<'a, '_> {
 
     /// Whether a function is free of errors by itself; checks it if that has not been done.
     pub fn is_sound(&mut self, scope: ScopeId, function: &'a Function) -> bool {
-        match self.checked.get(&(scope, function as *const _)) {
-            Some(fine) => *fine,
-            // What is wrong in one instance of a block has been said; the others would only repeat it.
-            None if self.checked.iter().any(|(&(_, f), fine)| std::ptr::eq(f, function) && !fine) => false,
-            None => {
-                self.check(scope, function);
-                self.checked[&(scope, function as *const _)]
+        if let Some(fine) = self.checked.get(&(scope, function as *const _)) {
+            return *fine;
+        }
+        let others = self.checked.iter().filter(|&(&(_, f), _)| std::ptr::eq(f, function));
+        for (&(other, _), fine) in others {
+            // What is wrong in one instance of a block has been said; the others would only repeat it. What is right
+            // in one is right in those declared alike.
+            let (a, b) = (self.scope(scope), self.scope(other));
+            if !fine || (a.parent == b.parent && a.args == b.args) {
+                return *fine;
             }
         }
+        self.check(scope, function);
+        self.checked[&(scope, function as *const _)]
     }
 
     /// Builds the graph of a function on symbolic arguments. The graph under construction is put aside.
