@@ -93,7 +93,7 @@ fn main() -> dl::Result<()> {
     let x = Array2::<f32>::zeros((5, 4));
     let label = Array1::<i64>::zeros(5);
     let first = net.train_loss(&mut adam, &x, &label)?;
-    let (second, gradients) = net.grad_loss(&x.view(), &label)?;
+    let (second, gradients) = net.grad_loss(x.view(), &label)?;
     let (logits, classes) = net.both(&x, 2.0)?;
     println!("{first} {second} {} {logits} {classes}", gradients.names().count());
     println!("{} {}", models::doubled(&Array2::ones((2, 2)))?, within_a_function()?);

@@ -1,7 +1,7 @@
 //! Arrays at the boundary: ndarray's arrays of any element type and rank, in and out.
 
 use dl_ir::DType;
-use ndarray::{Array, ArrayBase, ArrayD, ArrayRef, CowArray, Data, Dimension, Ix0, IxDyn, aview0};
+use ndarray::{Array, ArrayBase, ArrayD, ArrayRef, ArrayView, CowArray, Data, Dimension, Ix0, IxDyn, aview0};
 
 use crate::error::{Error, Result};
 use crate::memory::array_from_bytes;
@@ -148,7 +148,7 @@ fn copy<T: Copy, const BYTES: usize>(array: &CowArray<'_, T, IxDyn>, to: &mut [u
     }
 }
 
-/// What can be passed for an argument of element type `T` and rank `D`: a reference to an array or a view, whatever its
+/// What can be passed for an argument of element type `T` and rank `D`: a view or a reference to an array, whatever its
 /// strides, or a plain number for a scalar.
 #[diagnostic::on_unimplemented(
     message = "this argument must be a reference to an ndarray array of `{T}` with dimension `{D}`",
@@ -169,6 +169,12 @@ impl<'a, T: Element, D: Dimension, S: Data<Elem = T>> IntoArg<'a, T, D> for &'a 
 impl<'a, T: Element, D: Dimension> IntoArg<'a, T, D> for &'a ArrayRef<T, D> {
     fn into_arg(self) -> AnyArray<'a> {
         T::wrap(CowArray::from(self.view().into_dyn()))
+    }
+}
+
+impl<'a, T: Element, D: Dimension> IntoArg<'a, T, D> for ArrayView<'a, T, D> {
+    fn into_arg(self) -> AnyArray<'a> {
+        T::wrap(CowArray::from(self.into_dyn()))
     }
 }
 
