@@ -12,7 +12,8 @@ pub fn parse(text: &str) -> Result<Kernel, Error> {
     match parser.kernel() {
         Ok(()) => Ok(parser.kernel),
         Err(message) => {
-            let line = parser.tokens.get(parser.at).or(parser.tokens.last()).map_or(1, |(line, _)| *line);
+            // The token at fault is the last one taken.
+            let line = parser.tokens.get(parser.at.saturating_sub(1)).map_or(1, |(line, _)| *line);
             Err(Error::Parse { line, message })
         }
     }
@@ -95,10 +96,10 @@ impl<'t> Parser<'t> {
             self.kernel.bufs.push(Buf { dtype, len, access });
         }
         self.kernel.body = self.statements()?;
-        if self.at != self.tokens.len() {
-            return Err("expected the end".into());
+        match self.next() {
+            Ok(token) => Err(format!("expected the end, found `{token}`")),
+            Err(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// Statements up to the closing brace.
@@ -272,18 +273,12 @@ impl<'t> Parser<'t> {
                 stream: self.after_comma(Self::number)?,
                 index: self.after_comma(Self::affine)?,
             },
-            _ => {
-                let a = self.value()?;
-                if let Some(op) = UnOp::from_name(name) {
-                    return Ok(Expr::Un(op, a));
-                }
-                let b = self.after_comma(Self::value)?;
-                match (BinOp::from_name(name), CmpOp::from_name(name)) {
-                    (Some(op), _) => Expr::Bin(op, a, b),
-                    (_, Some(op)) => Expr::Cmp(op, a, b),
-                    _ => return Err(format!("`{name}` is not an operation")),
-                }
-            }
+            _ => match (UnOp::from_name(name), BinOp::from_name(name), CmpOp::from_name(name)) {
+                (Some(op), ..) => Expr::Un(op, self.value()?),
+                (_, Some(op), _) => Expr::Bin(op, self.value()?, self.after_comma(Self::value)?),
+                (.., Some(op)) => Expr::Cmp(op, self.value()?, self.after_comma(Self::value)?),
+                _ => return Err(format!("`{name}` is not an operation")),
+            },
         })
     }
 
@@ -446,6 +441,7 @@ impl<'t> Parser<'t> {
     }
 
     fn expect(&mut self, token: &str) -> Parsed<()> {
-        if self.eat(token) { Ok(()) } else { Err(format!("expected `{token}`, found `{}`", self.peek())) }
+        let found = self.next().map_err(|e| format!("{e}, expected `{token}`"))?;
+        if found == token { Ok(()) } else { Err(format!("expected `{token}`, found `{found}`")) }
     }
 }
