@@ -28,6 +28,7 @@ impl Cx<'_> {
             Some(placed) => {
                 let start = placed.offset.clone();
                 let at = coords.iter().zip(&placed.strides).fold(start, |at, (c, s)| at + c.clone() * *s);
+                let at = self.joined_up(&at);
                 self.load_placed(&placed, at)
             }
             None if self.is_loaded(node) => {

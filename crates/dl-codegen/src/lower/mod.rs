@@ -13,6 +13,7 @@ mod map;
 mod nest;
 mod pool;
 mod reduce;
+mod row;
 
 use std::fmt;
 
@@ -83,6 +84,7 @@ pub fn group(graph: &Graph, fused: &Fused, index: usize, isa: &Isa) -> Result<Lo
     let kernels = match fused.groups[index].kind {
         GroupKind::Map => map::lower(graph, fused, index)?,
         GroupKind::Reduce => reduce::lower(graph, fused, index)?,
+        GroupKind::Row => row::lower(graph, fused, index)?,
         GroupKind::Pool => pool::lower(graph, fused, index)?,
         GroupKind::Scatter => index::lower(graph, fused, index)?,
         kind => {

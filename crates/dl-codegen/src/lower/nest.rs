@@ -231,14 +231,11 @@ fn ceil_div(a: i64, b: i64) -> i64 {
     (a + b - 1) / b
 }
 
-/// Writes the loops of one part of a [`split`]. `body` gets the counters of all loops but the last, the first iteration
-/// of the last, and how many of it to do; it may be called twice.
-pub(super) fn run<'g>(
-    cx: &mut Cx<'g>,
-    extents: &[i64],
-    split: Split,
-    body: &mut dyn FnMut(&mut Cx<'g>, &[Affine], Affine, u64),
-) {
+/// What runs in a nest: gets the counters of all loops but the last, the first iteration of the last, and their number.
+pub(super) type Body<'a, 'g> = &'a mut dyn FnMut(&mut Cx<'g>, &[Affine], Affine, u64);
+
+/// Writes the loops of one part of a [`split`]. The body may be called twice.
+pub(super) fn run<'g>(cx: &mut Cx<'g>, extents: &[i64], split: Split, body: Body<'_, 'g>) {
     let Some((&last, outer)) = extents.split_last() else {
         return body(cx, &[], Affine::from(0), 1);
     };
@@ -278,13 +275,7 @@ pub(super) fn run<'g>(
 }
 
 /// Serial loops over what is left of `outer`, then the body.
-fn serial<'g>(
-    cx: &mut Cx<'g>,
-    outer: &[i64],
-    counters: Vec<Affine>,
-    last: i64,
-    body: &mut dyn FnMut(&mut Cx<'g>, &[Affine], Affine, u64),
-) {
+fn serial<'g>(cx: &mut Cx<'g>, outer: &[i64], counters: Vec<Affine>, last: i64, body: Body<'_, 'g>) {
     match outer.get(counters.len()) {
         None => body(cx, &counters, 0.into(), last as u64),
         Some(&extent) => cx.for_(0, extent, |cx, var| {

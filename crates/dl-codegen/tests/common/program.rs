@@ -82,7 +82,8 @@ pub fn differs(actual: &Tensor, expected: &Tensor, relative: f64) -> Option<Stri
     let pairs = actual.to_f64s().into_iter().zip(expected.to_f64s()).enumerate();
     let mut wrong = pairs.filter(|(_, (a, e))| {
         let same = a == e || (a.is_nan() && e.is_nan());
-        !same && !((a - e).abs() <= tolerance * e.abs().max(1.0))
+        let near = (a - e).abs() <= tolerance * e.abs().max(1.0);
+        !same && !near
     });
     wrong.next().map(|(i, (a, e))| format!("element {i} is {a:e}, expected {e:e}"))
 }

@@ -354,7 +354,8 @@ impl<'g> Fuser<'g> {
             let only = || draft.nodes.iter().all(|&n| self.graph[n].op != Op::ArgMax);
             draft.kind == GroupKind::Reduce && draft.domain == domain && draft.reduced == reduced && only()
         });
-        same.find(|&g| self.can_precede(g, uses))
+        // One that uses the result would need it before its own pass is over.
+        same.find(|&g| uses.iter().all(|u| u.group != g) && self.can_precede(g, uses))
     }
 
     fn open(&mut self, kind: GroupKind, domain: Vec<i64>) -> usize {
