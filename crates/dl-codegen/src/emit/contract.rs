@@ -111,7 +111,7 @@ impl Emitter<'_> {
     /// Registers of one row of the results.
     pub fn row_registers(&self, tile: &Tile) -> usize {
         match tile.columns {
-            Columns::Groups(groups) => groups * 4 / lanes_of(tile.dtype),
+            Columns::Groups { groups, .. } => groups * 4 / lanes_of(tile.dtype),
             Columns::Scalars(n) => n,
         }
     }
@@ -120,7 +120,7 @@ impl Emitter<'_> {
         let zero = Lit { dtype: tile.dtype, bits: 0 };
         (0..n)
             .map(|_| match tile.columns {
-                Columns::Groups(_) => self.vector_constant(zero),
+                Columns::Groups { .. } => self.vector_constant(zero),
                 Columns::Scalars(_) => self.constant(zero),
             })
             .collect()
@@ -204,7 +204,7 @@ impl Emitter<'_> {
             let (pointer, disp) = self.displaced(at.a, at.a_disp + i as i64 * tile.a_row);
             let a = self.load_scalar(tile.dtype, pointer, disp);
             let a = match tile.columns {
-                Columns::Groups(_) => self.splat(tile.dtype, a),
+                Columns::Groups { .. } => self.splat(tile.dtype, a),
                 Columns::Scalars(_) => a,
             };
             for j in 0..row {
@@ -224,7 +224,8 @@ impl Emitter<'_> {
         let scalars = |e: &mut Self, first: usize, n: usize| -> Vec<ir::Value> {
             (first..first + n)
                 .map(|column| {
-                    let (pointer, disp) = e.displaced(at.b, at.b_disp + column as i64 * tile.b_column);
+                    let offset = tile.columns.column(column) * tile.b_column;
+                    let (pointer, disp) = e.displaced(at.b, at.b_disp + offset);
                     e.load_scalar(tile.dtype, pointer, disp)
                 })
                 .collect()
@@ -232,11 +233,12 @@ impl Emitter<'_> {
         let lanes = lanes_of(tile.dtype);
         match tile.columns {
             Columns::Scalars(_) => scalars(self, register, 1)[0],
-            Columns::Groups(_) if tile.b_column == tile.dtype.size() as i64 => {
-                let (pointer, disp) = self.displaced(at.b, at.b_disp + (register * lanes) as i64 * tile.b_column);
+            Columns::Groups { .. } if tile.b_column == tile.dtype.size() as i64 => {
+                let offset = tile.columns.column(register * lanes) * tile.b_column;
+                let (pointer, disp) = self.displaced(at.b, at.b_disp + offset);
                 self.load_register(tile.dtype, pointer, disp)
             }
-            Columns::Groups(_) => {
+            Columns::Groups { .. } => {
                 let all = scalars(self, register * lanes, lanes);
                 self.assemble(tile.dtype, &all)[0]
             }
@@ -284,7 +286,7 @@ impl Emitter<'_> {
         }
         let first = self.index_value(&c.m.var.into());
         let ty = match tile.columns {
-            Columns::Groups(_) => vector_type(tile.dtype),
+            Columns::Groups { .. } => vector_type(tile.dtype),
             Columns::Scalars(_) => lanes::scalar_type(tile.dtype),
         };
         self.repeat((0, 1, tile.rows as u64), &[], |e, i, _| {
@@ -305,12 +307,23 @@ impl Emitter<'_> {
     fn epilogue_row(&mut self, tile: &Tile, n: &Ix, sums: &[ir::Value]) {
         let c = tile.contract;
         match tile.columns {
-            Columns::Groups(groups) => {
-                self.groups = groups;
-                self.bind(c.n.var, n.clone().vector());
-                self.set(c.acc, Rep::Lanes(sums.to_vec()));
-                self.block(&c.epilogue);
-                self.groups = 0;
+            Columns::Groups { groups, back } => {
+                // Of the overlapping group the columns that are its own are finished one by one.
+                let (whole, last) = sums.split_at(sums.len() * (groups - usize::from(back > 0)) / groups);
+                if !whole.is_empty() {
+                    self.groups = whole.len() * lanes_of(tile.dtype) / 4;
+                    self.bind(c.n.var, n.clone().vector());
+                    self.set(c.acc, Rep::Lanes(whole.to_vec()));
+                    self.block(&c.epilogue);
+                    self.groups = 0;
+                }
+                for lane in (back..4).filter(|_| !last.is_empty()) {
+                    let sum = self.extract(tile.dtype, last, lane);
+                    let column = tile.columns.column((groups - 1) * 4 + lane);
+                    self.bind(c.n.var, n.offset(column));
+                    self.set(c.acc, Rep::Scalar(sum));
+                    self.block(&c.epilogue);
+                }
             }
             Columns::Scalars(_) => {
                 for (j, sum) in sums.iter().enumerate() {

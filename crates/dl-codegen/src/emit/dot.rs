@@ -9,7 +9,7 @@ impl Emitter<'_> {
     /// The sums of a tile, in the registers that the epilogue expects.
     pub fn sum_k(&mut self, tile: &Tile, at: Cursor) -> Vec<ir::Value> {
         let columns = match tile.columns {
-            Columns::Groups(groups) => groups * 4,
+            Columns::Groups { groups, .. } => groups * 4,
             Columns::Scalars(n) => n,
         };
         let zero = Lit { dtype: tile.dtype, bits: 0 };
@@ -18,7 +18,7 @@ impl Emitter<'_> {
         let mut results = Vec::new();
         for row in sums.chunks(columns) {
             match tile.columns {
-                Columns::Groups(_) => {
+                Columns::Groups { .. } => {
                     for group in row.chunks(4) {
                         results.extend(self.transposed_sums(tile.dtype, group));
                     }
@@ -117,7 +117,7 @@ impl Emitter<'_> {
         let a: Vec<ir::Value> =
             (0..tile.rows).map(|i| load(self, at.a, at.a_disp + i as i64 * tile.a_row, a_step)).collect();
         for j in 0..columns {
-            let b = load(self, at.b, at.b_disp + j as i64 * tile.b_column, b_step);
+            let b = load(self, at.b, at.b_disp + tile.columns.column(j) * tile.b_column, b_step);
             for i in 0..tile.rows {
                 let sum = &mut sums[i * columns + j];
                 *sum = if j + 1 == columns {

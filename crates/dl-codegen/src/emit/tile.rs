@@ -22,10 +22,27 @@ pub(super) struct Run {
 /// Columns of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Columns {
-    /// Groups of four, as vectors.
-    Groups(usize),
-    /// Fewer than four, one by one.
+    /// Groups of four, as vectors. The last group starts `back` columns early, so as to end with the block: it
+    /// computes that many columns which the group before it computes too, and keeps the others only.
+    Groups {
+        /// Number of groups.
+        groups: usize,
+        /// Columns computed twice, less than four.
+        back: usize,
+    },
+    /// Fewer than four, one by one: all columns of a narrow block.
     Scalars(usize),
+}
+
+impl Columns {
+    /// Where column `j` of the tile's registers is, counted from the tile's start; before it, if the tile is one
+    /// overlapping group.
+    pub fn column(self, j: usize) -> i64 {
+        match self {
+            Columns::Groups { groups, back } if j >= (groups - 1) * 4 => j as i64 - back as i64,
+            _ => j as i64,
+        }
+    }
 }
 
 /// Divides `extent` into as few chunks as `max` allows, of at most two sizes which differ by one.
@@ -44,20 +61,29 @@ pub(super) fn split(extent: u64, max: usize) -> Vec<Run> {
 
 /// The columns of an `m` x `n` block, and for each run of column tiles the rows of its tiles.
 pub(super) fn plan(m: u64, n: u64, dtype: DType, lanes: Lanes) -> Vec<(Run, Columns, Vec<Run>)> {
-    let (groups, rest) = (n / 4, (n % 4) as usize);
-    let wide = choose(m, groups, dtype, lanes);
-    let mut panels: Vec<(Run, Columns, Vec<Run>)> = split(groups, wide)
-        .into_iter()
-        .map(|run| {
-            let columns = Run { start: run.start * 4, size: run.size * 4, count: run.count };
-            (columns, Columns::Groups(run.size), split(m, rows(registers(run.size, dtype, lanes), lanes)))
-        })
-        .collect();
-    if rest > 0 {
-        let run = Run { start: groups * 4, size: rest, count: 1 };
-        panels.push((run, Columns::Scalars(rest), split(m, rows(rest, lanes))));
+    if n < 4 {
+        let run = Run { start: 0, size: n as usize, count: 1 };
+        let panel = (run, Columns::Scalars(n as usize), split(m, rows(n as usize, lanes)));
+        return if n == 0 { Vec::new() } else { vec![panel] };
     }
-    panels
+    let groups = n.div_ceil(4);
+    let back = (groups * 4 - n) as usize;
+    let mut runs = split(groups, choose(m, groups, dtype, lanes));
+    // The tile with the overlapping group is a run of its own.
+    if let Some(last) = runs.last_mut().filter(|last| back > 0 && last.count > 1) {
+        last.count -= 1;
+        let start = last.start + last.size as u64 * last.count;
+        let alone = Run { start, size: last.size, count: 1 };
+        runs.push(alone);
+    }
+    runs.iter()
+        .map(|run| {
+            let overlaps = (run.start + run.size as u64 * run.count) == groups;
+            let columns = Columns::Groups { groups: run.size, back: if overlaps { back } else { 0 } };
+            let panel = Run { start: run.start * 4, size: run.size * 4, count: run.count };
+            (panel, columns, split(m, rows(registers(run.size, dtype, lanes), lanes)))
+        })
+        .collect()
 }
 
 /// Accumulators for one row of a tile.
@@ -120,12 +146,33 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_covered_once() {
+        for lanes in [Lanes::N, Lanes::K] {
+            for n in 1..50 {
+                let mut seen = vec![0; n as usize];
+                for (run, columns, _) in plan(7, n, DType::F32, lanes) {
+                    for tile in 0..run.count as usize {
+                        let start = run.start as i64 + (tile * run.size) as i64;
+                        let kept = |j: &usize| match columns {
+                            Columns::Groups { groups, back } => *j < (groups - 1) * 4 || j % 4 >= back,
+                            Columns::Scalars(_) => true,
+                        };
+                        (0..run.size).filter(kept).for_each(|j| seen[(start + columns.column(j)) as usize] += 1);
+                        (0..run.size).for_each(|j| assert!((0..n as i64).contains(&(start + columns.column(j)))));
+                    }
+                }
+                assert!(seen.iter().all(|times| *times == 1), "{n}: {seen:?}");
+            }
+        }
+    }
+
+    #[test]
     fn tiles_fit_the_registers() {
         for dtype in [DType::F32, DType::F64, DType::I32] {
             for (m, n) in [(1, 1), (1, 64), (6, 8), (7, 28), (64, 64), (100, 1000), (3, 5)] {
                 for (_, columns, rows) in plan(m, n, dtype, Lanes::N) {
                     let row = match columns {
-                        Columns::Groups(g) => registers(g, dtype, Lanes::N),
+                        Columns::Groups { groups, .. } => registers(groups, dtype, Lanes::N),
                         Columns::Scalars(n) => n,
                     };
                     // A single row takes `b` from memory.
@@ -135,7 +182,7 @@ mod tests {
             }
         }
         // The tile of a large f32 product has 10 accumulators.
-        assert_eq!(plan(60, 64, DType::F32, Lanes::N)[0].1, Columns::Groups(2));
+        assert_eq!(plan(60, 64, DType::F32, Lanes::N)[0].1, Columns::Groups { groups: 2, back: 0 });
         assert_eq!(plan(60, 64, DType::F32, Lanes::N)[0].2[0].size, 5);
     }
 }
