@@ -74,6 +74,11 @@ impl Builder {
         Value(self.kernel.values.len() as u32 - 1)
     }
 
+    /// Takes out the statements of the open block.
+    pub fn take(&mut self) -> Vec<Stmt> {
+        std::mem::take(&mut self.open)
+    }
+
     /// Collects the statements that `f` appends, without appending them.
     pub fn block<T>(&mut self, f: impl FnOnce(&mut Builder) -> T) -> (Vec<Stmt>, T) {
         let outer = std::mem::take(&mut self.open);
