@@ -83,3 +83,26 @@ fn lenet_is_fused() {
     check(&graph, &fused, &plan).unwrap();
     let _ = Op::Add;
 }
+
+#[test]
+fn nothing_is_overwritten_before_the_last_index_is_checked() {
+    // The new `w` does not depend on the label, and the logits depend on the new `seen`.
+    let graph = dl_ir::text::parse_graph(
+        "%0 = input arg \"x\" f32[8]\n%1 = input arg \"label\" i64[1]\n%2 = input param \"w\" f32[8]\n\
+         %3 = input buffer \"seen\" f32[8]\n%4 = add %3 %0\n%5 = exp %4\n%6 = gather %5 %1 axis=0\n%7 = sub %2 %0\n\
+         %8 = reduce_sum %6 axes=[0]\nresult %8\nupdate \"seen\" %4\nupdate \"w\" %7",
+    )
+    .unwrap();
+    let fused = fuse(&graph);
+    let plan = memory(&graph, &fused);
+    check(&graph, &fused, &plan).unwrap();
+    let group = |node| fused.groups.iter().position(|g| g.nodes.contains(&NodeId(node))).unwrap();
+    assert!(group(7) > group(6), "{}", fused.show(&graph, Some(&plan)));
+    let over = |update, input| {
+        let slot = plan.slots[fused.root(NodeId(update)).unwrap().index()];
+        let copied = plan.copies.iter().any(|(from, _)| Some(*from) == fused.root(NodeId(update)));
+        (slot == Some(dl_ir::plan::Slot::Input(NodeId(input))), copied)
+    };
+    assert_eq!(over(7, 2), (true, false), "{}", fused.show(&graph, Some(&plan)));
+    assert!(group(4) >= group(6) || over(4, 3) == (false, true), "{}", fused.show(&graph, Some(&plan)));
+}

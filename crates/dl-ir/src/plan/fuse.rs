@@ -7,7 +7,7 @@
 
 use super::coords::{Axis, Coords, identity, merge, of_operand};
 use super::order::{Order, in_order};
-use super::rules::{Nature, nature, numel, windows_tile};
+use super::rules::{Nature, checks_indices, nature, numel, windows_tile};
 use super::view::{sizes, view_from};
 use super::{Fused, Group, GroupKind, Home};
 use crate::graph::{Graph, NodeId, Role};
@@ -394,7 +394,8 @@ impl<'g> Fuser<'g> {
     /// What the order of groups depends on.
     fn order(&self, at: usize) -> Order {
         let draft = &self.drafts[at];
-        let mut order = Order { outputs: draft.outputs.clone(), after: vec![], inputs: vec![] };
+        let checks = draft.nodes.iter().any(|&n| checks_indices(self.graph, n));
+        let mut order = Order { outputs: draft.outputs.clone(), after: vec![], inputs: vec![], checks };
         for &arg in draft.nodes.iter().flat_map(|&n| &self.graph[n].args) {
             match self.stored[arg.index()] {
                 Some(other) if other != at => order.after.push(other),

@@ -1,6 +1,7 @@
 //! Where values lie: one arena, with offsets that are shared by values which are never alive together.
 
 use super::coords::{Axis, Coords, identity, merge, of_operand};
+use super::rules::checks_indices;
 use super::view::sizes;
 use super::{Fused, Group, GroupKind};
 use crate::graph::{Graph, NodeId, Role};
@@ -96,7 +97,8 @@ pub(super) fn bytes(graph: &Graph, node: NodeId) -> u64 {
     elements as u64 * graph.ty(node).dtype.size() as u64
 }
 
-/// Lets updates be written over what they replace where nobody reads that afterwards; returns the other ones.
+/// Lets updates be written over what they replace where nobody reads that afterwards, and no index is checked afterwards,
+/// which could still end the run; returns the other ones.
 fn place_updates(graph: &Graph, fused: &Fused, slots: &mut [Option<Slot>]) -> Vec<(NodeId, NodeId)> {
     let mut copies = vec![];
     for output in &graph.outputs {
@@ -110,7 +112,8 @@ fn place_updates(graph: &Graph, fused: &Fused, slots: &mut [Option<Slot>]) -> Ve
             && writer.is_some_and(|at| {
                 let later = &fused.groups[at + 1..];
                 let group = &fused.groups[at];
-                !later.iter().any(|g| g.inputs.contains(&input))
+                let checks = |g: &Group| g.nodes.iter().any(|&n| checks_indices(graph, n));
+                !later.iter().any(|g| g.inputs.contains(&input) || checks(g))
                     && !graph.outputs.iter().any(|o| fused.root(o.node) == Some(input))
                     && (!group.inputs.contains(&input) || may_overwrite(graph, fused, group, input, output.node))
             });

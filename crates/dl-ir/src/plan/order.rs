@@ -13,10 +13,13 @@ pub(super) struct Order {
     pub after: Vec<usize>,
     /// Inputs of the graph that it loads.
     pub inputs: Vec<NodeId>,
+    /// Whether it checks indices that are data.
+    pub checks: bool,
 }
 
 /// An order in which every group comes after those it loads from and, where possible, a group that computes the new
-/// value of an input after all other groups that read the old one. Otherwise the order of the arena; updates run as
+/// value of an input after all other groups that read the old one, and after all that check indices: a wrong label is
+/// found before anything is overwritten. Otherwise the order of the arena; updates run as
 /// soon as they can, while what they read is in the cache.
 pub(super) fn in_order(graph: &Graph, groups: &[Order]) -> Vec<usize> {
     let mut after: Vec<Vec<usize>> = groups.iter().map(|g| g.after.clone()).collect();
@@ -24,9 +27,10 @@ pub(super) fn in_order(graph: &Graph, groups: &[Order]) -> Vec<usize> {
         let Role::Update(name) = &output.role else { continue };
         let writer = groups.iter().position(|g| g.outputs.contains(&output.node));
         let (Some(writer), Some(input)) = (writer, graph.input(name)) else { continue };
-        for reader in (0..groups.len()).filter(|&r| r != writer && groups[r].inputs.contains(&input.node)) {
-            if !depends(&after, reader, writer) {
-                after[writer].push(reader);
+        let first = |g: &usize| *g != writer && (groups[*g].checks || groups[*g].inputs.contains(&input.node));
+        for earlier in (0..groups.len()).filter(first) {
+            if !depends(&after, earlier, writer) {
+                after[writer].push(earlier);
             }
         }
     }

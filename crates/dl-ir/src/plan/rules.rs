@@ -69,6 +69,11 @@ pub fn is_one_hot(graph: &Graph, node: NodeId) -> bool {
     (0..x.len()).all(|a| index[a] == if a == axis { 1 } else { x[a] })
 }
 
+/// Whether the value of a node is computed with a check that indices, which are data, are in range.
+pub(super) fn checks_indices(graph: &Graph, node: NodeId) -> bool {
+    graph[node].op.class() == Class::Index && !is_one_hot(graph, node)
+}
+
 /// Whether the windows of a pooling lie side by side without gaps, so that its adjoint writes each element once.
 pub fn windows_tile(graph: &Graph, node: NodeId) -> bool {
     let attrs = &graph[node].attrs;
