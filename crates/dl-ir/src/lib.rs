@@ -11,6 +11,7 @@ mod module;
 pub mod nn;
 mod op;
 mod ops;
+pub mod passes;
 pub mod plan;
 pub mod random;
 pub mod text;
