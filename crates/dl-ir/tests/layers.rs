@@ -45,16 +45,20 @@ fn layers_say_what_would_accept_the_operand() {
 
 #[test]
 fn arguments_are_checked_all_at_once() {
-    let errors = layer("Conv2d", &[map(1, 32), named("kernal", 3), named("stride", "two")]).err().unwrap();
+    let errors = layer("Conv2d", &[map(1, 32), named("colour", 3), named("stride", "two")]).err().unwrap();
     let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(messages.len(), 3, "{messages:?}");
-    assert_eq!(messages[0], "`Conv2d` has no argument `kernal`; did you mean `kernel`?");
+    assert!(messages[0].starts_with("`Conv2d` has no argument `colour`; it has `"), "{messages:?}");
     assert!(messages[1].starts_with("`stride` of `Conv2d` must be a whole number"), "{messages:?}");
     assert!(
         messages[2].starts_with("`Conv2d` needs `kernel`, the size of the window: it is `Conv2d(in => out, kernel"),
         "{messages:?}"
     );
     assert_eq!((errors[0].at, errors[1].at, errors[2].at), (Some(1), Some(2), None));
+
+    let misspelt = layer("Conv2d", &[map(1, 32), named("kernal", 3)]).err().unwrap();
+    assert_eq!(misspelt.len(), 1, "a misspelt argument is not missing as well");
+    assert_eq!(misspelt[0].to_string(), "`Conv2d` has no argument `kernal`; did you mean `kernel`?");
 
     let first = |name: &str, args: &[dl_ir::nn::Given]| layer(name, args).err().unwrap()[0].to_string();
     assert!(first("Linear", &[pos(784)]).ends_with("write `784 => ..`"));
@@ -231,8 +235,10 @@ fn dropout_follows_the_mode() {
     b.training = true;
     let y = dropout.call(&mut b, "d", &[x]).unwrap();
     b.output(Role::Result, y);
-    let inputs =
-        Inputs::from([("x".to_string(), Tensor::f32s(&[64, 64], &[1.0; 4096])), ("key".to_string(), ints(&[3, 1]))]);
+    let inputs = Inputs::from([
+        ("x".to_string(), Tensor::f32s(&[64, 64], &[1.0; 4096])),
+        ("random.key".to_string(), ints(&[3, 1])),
+    ]);
     let y = run(&b.finish(), &inputs).unwrap().remove(0).to_f64s();
     let kept = y.iter().filter(|&&v| v != 0.0).count();
     assert!((2950..3200).contains(&kept), "{kept} of 4096 kept, 3072 expected");
