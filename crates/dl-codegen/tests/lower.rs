@@ -166,6 +166,9 @@ fn reductions_of_every_layout() {
         (&[2, 20_011], &[1]),
         (&[1, 6, 1], &[0, 1, 2]),
         (&[4096, 31], &[0]),
+        (&[7001, 19], &[0]),
+        (&[331, 3, 1009], &[0, 2]),
+        (&[97, 5, 1009], &[0, 2]),
     ] {
         for op in [Op::ReduceSum, Op::ReduceMax] {
             assert_right(&of_tensor(shape, |b, x| {

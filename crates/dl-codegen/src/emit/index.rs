@@ -201,6 +201,12 @@ impl Emitter<'_> {
 
     /// Computes now the addresses that `body` needs, as far as they depend on what is bound now.
     pub fn hoist(&mut self, body: &[Stmt]) {
+        // A body that is emitted more than once has left its own variables bound.
+        crate::kernel::walk::walk(body, &mut |stmt| {
+            if let Stmt::Index(var, _) | Stmt::Check { var, .. } = stmt {
+                self.unbind(*var);
+            }
+        });
         crate::kernel::walk::walk(body, &mut |stmt| match stmt {
             Stmt::Contract(c) => [&c.a, &c.b].into_iter().for_each(|place| self.hoist_place(place)),
             stmt => stmt.place().into_iter().for_each(|place| self.hoist_place(place)),

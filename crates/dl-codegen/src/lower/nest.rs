@@ -16,6 +16,11 @@ const PART_NS: f64 = 40_000.0;
 /// There are at most about so many parts.
 const MOST_PARTS: i64 = 256;
 
+/// Chunks of a vector loop have at least so many iterations: a cache line, four vectors.
+const LEAST_CHUNK: i64 = 16;
+/// More chunks than that are a multiple of it.
+const EVEN: i64 = 8;
+
 /// Adjacent axes of a domain that every access treats as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Loop {
@@ -214,13 +219,18 @@ pub(super) fn split(extents: &[i64], ns: f64) -> Split {
     }
     let inner = |at: usize| extents[at + 1..].iter().product::<i64>();
     let at = (0..extents.len()).find(|&at| inner(at) <= fair).unwrap_or(extents.len() - 1);
-    let most = (fair / inner(at)).clamp(1, extents[at]);
-    let mut chunk = ceil_div(extents[at], ceil_div(extents[at], most));
-    if at + 1 == extents.len() {
+    let vector = at + 1 == extents.len();
+    let least = if vector { LEAST_CHUNK.min(extents[at]) } else { 1 };
+    let most = (fair / inner(at)).clamp(least, extents[at]);
+    // A number of chunks that few threads share evenly.
+    let wanted = ceil_div(extents[at], most);
+    let wanted = if wanted > EVEN { ceil_div(wanted, EVEN) * EVEN } else { wanted };
+    let mut chunk = ceil_div(extents[at], wanted.min(extents[at]));
+    if vector {
         // Vector loops have no variable extent: a chunk that divides spares a second copy of the loop.
-        chunk = (chunk + 15) / 16 * 16;
-        let divides = |c: &i64| extents[at] % c == 0;
-        chunk = (most * 2 / 3..=most * 3 / 2).rev().step_by(1).find(divides).unwrap_or(chunk).min(extents[at]);
+        let divides = |c: &i64| extents[at] % c == 0 && (c % 4 == 0 || *c == extents[at]);
+        let near = (chunk * 2 / 3).max(least)..=(chunk * 3 / 2).min(extents[at]);
+        chunk = near.rev().find(divides).unwrap_or(ceil_div(chunk, LEAST_CHUNK) * LEAST_CHUNK).min(extents[at]);
     }
     let chunks = ceil_div(extents[at], chunk);
     let parts = extents[..at].iter().product::<i64>() * chunks;

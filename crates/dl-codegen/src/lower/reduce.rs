@@ -17,7 +17,8 @@ const UNROLL: i64 = 4;
 /// Work for fewer parts is split along the reduced axes too, into pieces of so many nanoseconds.
 const ENOUGH_PARTS: u64 = 8;
 const PIECE_NS: f64 = 40_000.0;
-const MOST_PIECES: i64 = 64;
+const PIECE_ELEMENTS: i64 = 6 * 1024;
+const MOST_PIECES: i64 = 256;
 
 /// The kernels of a reduction.
 pub(super) fn lower(graph: &Graph, fused: &Fused, index: usize) -> Result<Vec<LoweredKernel>, LowerError> {
@@ -191,10 +192,20 @@ impl<'g> Folds<'g> {
         if alone >= ENOUGH_PARTS || total < 2.0 * PIECE_NS || self.ops.contains(&ReduceOp::ArgMax) {
             return 1;
         }
-        // A piece of a vector loop is worth it from a few hundred elements on.
-        let most = if self.across && self.reduced.len() == 1 { first / 512 } else { first / 4 };
-        let wanted = (total / PIECE_NS / alone as f64) as i64;
-        wanted.clamp(1, MOST_PIECES).min(most).max(1)
+        let by_time = (total / PIECE_NS / alone as f64) as i64;
+        let (most, wanted) = match self.across && self.reduced.len() == 1 {
+            // A piece of a vector loop is worth it from a few hundred elements on.
+            true => (first / 512, by_time),
+            // Columns are folded a few at a time: a piece should stay in the first-level cache.
+            false => {
+                let width = extents.last().copied().unwrap_or(1);
+                (first / 4, by_time.max(self.reduced_extent() * width / PIECE_ELEMENTS))
+            }
+        };
+        let pieces = wanted.clamp(1, MOST_PIECES).min(most).max(1);
+        // None of them is empty.
+        let size = (first + pieces - 1) / pieces;
+        (first + size - 1) / size
     }
 
     /// Runs `f` with the counters of the kept loops for each result of a part.
