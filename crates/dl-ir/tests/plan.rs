@@ -1,7 +1,7 @@
 //! Plans of whole programs.
 
 use dl_ir::nn::{self, Given, Value};
-use dl_ir::plan::{check, fuse, memory};
+use dl_ir::plan::{GroupKind, check, fuse, memory};
 use dl_ir::{Builder, DType, Graph, InputKind, NodeId, Op, Role, Type, autodiff};
 
 /// A training step of LeNet on 64 digits, with Adam.
@@ -76,12 +76,92 @@ fn method(b: &mut Builder, name: &str, args: &[Given]) -> NodeId {
 
 #[test]
 fn lenet_is_fused() {
-    let graph = lenet();
+    let graph = dl_ir::passes::simplify(&lenet(), &mut Default::default()).unwrap();
     let fused = fuse(&graph);
     let plan = memory(&graph, &fused);
-    println!("{}", fused.show(&graph, Some(&plan)));
-    check(&graph, &fused, &plan).unwrap();
-    let _ = Op::Add;
+    let shown = fused.show(&graph, Some(&plan));
+    check(&graph, &fused, &plan).unwrap_or_else(|e| panic!("{e}\n{shown}"));
+    let of = |op: Op| fused.groups.iter().find(|g| g.nodes.iter().any(|&n| graph[n].op == op)).unwrap();
+    let ops = |op: Op| of(op).nodes.iter().map(|&n| graph[n].op).collect::<Vec<_>>();
+    // Bias and relu are computed while the convolution's result is in registers; what the gradient of relu needs of it
+    // is kept as truth values.
+    assert!(ops(Op::Conv).contains(&Op::Add) && ops(Op::Conv).contains(&Op::Select), "{shown}");
+    let kept: Vec<DType> = of(Op::Conv).outputs.iter().map(|&o| graph.ty(o).dtype).collect();
+    assert_eq!(kept, [DType::Bool, DType::F32], "{shown}");
+    assert!(ops(Op::MaxPoolGrad).contains(&Op::Select), "{shown}");
+    assert_eq!(of(Op::Exp).kind, GroupKind::Row, "{shown}");
+    assert!(ops(Op::Random).contains(&Op::Dot), "{shown}");
+    // Every update is in place, and nothing is computed twice.
+    assert!(plan.copies.is_empty(), "{shown}");
+    assert!(fused.groups.len() <= 32, "{shown}");
+    assert_eq!(plan.arena_bytes, plan.peak_bytes, "{shown}");
+}
+
+/// The groups of a graph: kind and the ops which are not constants or movement.
+fn groups(text: &str) -> Vec<String> {
+    let graph = dl_ir::text::parse_graph(text).unwrap();
+    let fused = fuse(&graph);
+    let plan = memory(&graph, &fused);
+    check(&graph, &fused, &plan).unwrap_or_else(|e| panic!("{e}\n{}", fused.show(&graph, Some(&plan))));
+    fused.groups.iter().map(|g| g.title(&graph)).collect()
+}
+
+#[test]
+fn chains_are_one_group() {
+    let chain = "%0 = input arg \"x\" f32[8, 4]\n%1 = neg %0\n%2 = exp %1\n%3 = mul %2 %1\nresult %3";
+    assert_eq!(groups(chain), ["map.neg.exp.mul"]);
+    // Two results of one domain.
+    assert_eq!(groups(&format!("{chain}\nresult %2")), ["map.neg.exp.mul"]);
+    // Through views.
+    let turned = "%0 = input arg \"x\" f32[8, 4]\n%1 = exp %0\n%2 = transpose %1 perm=[1, 0]\n%3 = neg %2\nresult %3";
+    assert_eq!(groups(turned), ["map.exp.neg"]);
+}
+
+#[test]
+fn what_is_dear_is_computed_once() {
+    let repeated = "%0 = input arg \"x\" f32[4]\n%1 = input arg \"y\" f32[8, 4]\n%2 = exp %0\n\
+                    %3 = broadcast %2 shape=[8, 4]\n%4 = add %3 %1\nresult %4";
+    assert_eq!(groups(repeated), ["map.exp", "map.add"]);
+    assert_eq!(groups(&repeated.replace("exp", "neg")), ["map.neg.add"]);
+    // Along the inner axis it is the same: computed once, before the inner loop.
+    let outer = "%0 = input arg \"x\" f32[8, 1]\n%1 = input arg \"y\" f32[8, 4]\n%2 = exp %0\n\
+                 %3 = broadcast %2 shape=[8, 4]\n%4 = add %3 %1\nresult %4";
+    assert_eq!(groups(outer), ["map.exp.add"]);
+}
+
+#[test]
+fn contractions_take_epilogues_and_read_memory() {
+    let dot = "%0 = input arg \"x\" f32[8, 4]\n%1 = input param \"w\" f32[4, 6]\n%2 = input param \"b\" f32[6]\n\
+               %3 = dot %0 %1 batch_a=[] batch_b=[] sum_a=[1] sum_b=[0]\n%4 = broadcast %2 shape=[8, 6]\n\
+               %5 = add %3 %4\n%6 = tanh %5\nresult %6";
+    assert_eq!(groups(dot), ["contract.dot.add.tanh"]);
+    // A computed operand is stored first; a turned one is read as it lies.
+    assert_eq!(groups(&dot.replace("%3 = dot %0", "%7 = neg %0\n%3 = dot %7")), ["map.neg", "contract.dot.add.tanh"]);
+    // One epilogue, two contractions: the first is stored.
+    let two = "%0 = input arg \"x\" f32[8, 4]\n%1 = input param \"w\" f32[4, 6]\n\
+               %2 = dot %0 %1 batch_a=[] batch_b=[] sum_a=[1] sum_b=[0]\n\
+               %3 = dot %0 %1 batch_a=[] batch_b=[] sum_a=[1] sum_b=[0]\n%4 = mul %2 %3\nresult %4";
+    assert_eq!(groups(two), ["contract.dot", "contract.dot.mul"]);
+}
+
+#[test]
+fn groups_never_wait_for_each_other() {
+    // The sum needs the exponential and the result needs both: as one group with the negation it would need itself.
+    let text = "%0 = input arg \"x\" f32[6, 6]\n%1 = neg %0\n%2 = tanh %1\n\
+                %3 = dot %2 %0 batch_a=[] batch_b=[] sum_a=[1] sum_b=[0]\n%4 = tanh %3\n%5 = mul %4 %2\nresult %5";
+    assert_eq!(groups(text), ["map.neg.tanh", "contract.dot.tanh.mul"]);
+}
+
+#[test]
+fn values_that_are_never_alive_together_share_memory() {
+    let mut text = "%0 = input arg \"x\" f32[64, 64]\n".to_string();
+    for i in 1..=8 {
+        text += &format!("%{i} = dot %{} %0 batch_a=[] batch_b=[] sum_a=[1] sum_b=[0]\n", i - 1);
+    }
+    let graph = dl_ir::text::parse_graph(&format!("{text}result %8")).unwrap();
+    let plan = memory(&graph, &fuse(&graph));
+    assert_eq!(plan.arena_bytes, 2 * 64 * 64 * 4);
+    assert_eq!(plan.peak_bytes, plan.arena_bytes);
 }
 
 #[test]

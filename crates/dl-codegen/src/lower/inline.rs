@@ -3,7 +3,8 @@
 use dl_ir::plan::{is_one_hot, reshape_blocks};
 use dl_ir::{NodeId, Op, Scalar};
 
-use super::cx::{Cx, Key, row_major_at};
+use super::cx::{Cx, Key};
+use super::indices::row_major_at;
 use crate::kernel::{Access, Affine, BinOp, CmpOp, DType, Dist, Expr, Lit, Place, Value, Var};
 
 impl Cx<'_> {

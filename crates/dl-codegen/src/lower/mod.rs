@@ -8,6 +8,7 @@ pub mod cx;
 mod dead;
 mod elementwise;
 mod index;
+mod indices;
 mod inline;
 mod map;
 mod nest;
