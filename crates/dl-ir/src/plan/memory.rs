@@ -1,5 +1,7 @@
 //! Where values lie: one arena, with offsets that are shared by values which are never alive together.
 
+use std::collections::HashMap;
+
 use super::coords::{Axis, Coords, identity, merge, of_operand};
 use super::rules::checks_indices;
 use super::view::sizes;
@@ -150,31 +152,24 @@ fn may_overwrite(graph: &Graph, fused: &Fused, group: &Group, input: NodeId, out
 
 /// At which coordinates of the loops of a map an input is read.
 fn read_coords(graph: &Graph, fused: &Fused, group: &Group, input: NodeId) -> Coords {
-    let mut coords: Vec<Option<Coords>> = vec![None; graph.nodes.len()];
-    for &output in &group.outputs {
-        coords[output.index()] = Some(identity(&sizes(graph, output)));
-    }
-    let mut found: Option<Coords> = None;
+    let mut coords: HashMap<NodeId, Coords> =
+        group.outputs.iter().map(|&output| (output, identity(&sizes(graph, output)))).collect();
     for &node in group.nodes.iter().rev() {
-        let Some(at) = coords[node.index()].clone() else { continue };
+        let Some(at) = coords.get(&node).cloned() else { continue };
         for (i, &arg) in graph[node].args.iter().enumerate() {
-            let read = of_operand(graph, node, i, &at);
-            let slot = if arg == input {
-                &mut found
-            } else if fused.root(arg) == Some(input) {
-                // Through an alias: the same element only if the loops are the alias's, which the caller's shapes are not.
-                found.get_or_insert_with(|| read.clone()).fill(Axis::Other);
+            let mut read = of_operand(graph, node, i, &at);
+            if arg != input && fused.root(arg) == Some(input) {
+                // Through an alias, whose shape is not that of the loops.
+                coords.insert(input, vec![Axis::Other; sizes(graph, input).len()]);
                 continue;
-            } else {
-                &mut coords[arg.index()]
-            };
-            match slot {
-                Some(before) => merge(before, &read),
-                None => *slot = Some(read),
             }
+            if let Some(before) = coords.remove(&arg) {
+                merge(&mut read, &before);
+            }
+            coords.insert(arg, read);
         }
     }
-    found.unwrap_or_default()
+    coords.remove(&input).unwrap_or_default()
 }
 
 fn aligned(bytes: u64) -> u64 {
