@@ -1,31 +1,44 @@
 //! From a function of a module to a program: bind sizes, attach the optimizer, run the passes, fuse, plan memory, lower
 //! and compile.
 
+use std::fmt::Display;
 use std::ops::Range;
 
-use dl_ir::{Attr, Bindings, DType, Graph, InputKind, Role};
+use dl_ir::passes::{self, bind::BindError};
+use dl_ir::{Bindings, DType, DimError, Graph, InputKind, Loc, NodeId, Role};
 
+use crate::assemble::assemble;
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
+use crate::kernels::Kernels;
 use crate::memory::{ALIGN, byte_len};
 use crate::optim::{Optimizer, attach};
-use crate::program::{Context, Program, Purpose};
+use crate::options::Dump;
+use crate::program::{Context, Program, Purpose, sizes};
 
 /// How a program is run.
 pub(crate) enum Code {
     /// By the evaluator.
     Interpreted,
+    /// By machine code.
+    Kernels(Box<Kernels>),
 }
 
 impl Code {
     /// The number of kernels.
     pub(crate) fn kernels(&self) -> usize {
-        0
+        match self {
+            Code::Interpreted => 0,
+            Code::Kernels(kernels) => kernels.steps.len(),
+        }
     }
 
     /// Bytes of memory for intermediate values.
     pub(crate) fn arena(&self) -> usize {
-        0
+        match self {
+            Code::Interpreted => 0,
+            Code::Kernels(kernels) => kernels.sizes.arena,
+        }
     }
 }
 
@@ -38,14 +51,25 @@ pub(crate) fn compile(
     optimizer: Option<&dyn Optimizer>,
 ) -> Result<Program> {
     let function = &context.module.functions[function];
-    let internal = |what: &dyn std::fmt::Display| Error::internal(format!("compiling `{}`", function.name), what);
+    let name = &function.name;
+    let internal = |what: &dyn Display| Error::internal(format!("compiling `{name}`"), what);
     let mut graph = function.graph.clone();
     match (purpose, optimizer) {
         (Purpose::Train(_), Some(optimizer)) => graph = attach(graph, optimizer).map_err(|e| internal(&e))?,
         _ => graph.outputs.retain(|output| !matches!(output.role, Role::Update(_))),
     }
-    bind_graph(&mut graph, bindings).map_err(|e| internal(&e))?;
-    dl_ir::verify(&graph).map_err(|e| internal(&e))?;
+    let graph = passes::bind::bind(&graph, bindings).map_err(|e| unfit(context, name, bindings, &e))?;
+    let (code, graph, explanation) = match context.target {
+        None => (Code::Interpreted, graph, "not compiled: the evaluator runs the graph\n".to_string()),
+        Some(target) => {
+            let graph = simplify(name, &graph, target.dump)?;
+            match assemble(name, &graph, target) {
+                Ok((kernels, explanation)) => (Code::Kernels(Box::new(kernels)), graph, explanation),
+                // Until every kind of group is lowered.
+                Err(error) => (Code::Interpreted, graph, format!("not compiled: {error}\n")),
+            }
+        }
+    };
     let (inputs, staging) = inputs(context, &graph)?;
     let state = graph.inputs.iter().filter(|input| input.kind == InputKind::State).map(|input| {
         let (dtype, shape) = bound_type(&graph, input.node)?;
@@ -53,32 +77,45 @@ pub(crate) fn compile(
     });
     let state = state.collect::<Result<_>>()?;
     Ok(Program {
-        name: function.name.clone(),
+        name: name.clone(),
         inputs,
         commits: graph.outputs.iter().any(|output| matches!(output.role, Role::Update(_))),
         staging,
         stages: Default::default(),
         state,
         graph,
-        code: Code::Interpreted,
+        code,
         places: context.places.clone(),
-        explanation: String::new(),
+        explanation,
     })
 }
 
-/// Replaces every symbol by its number.
-fn bind_graph(graph: &mut Graph, bindings: &Bindings) -> Result<(), dl_ir::DimError> {
-    for node in &mut graph.nodes {
-        node.ty = node.ty.bind(bindings)?;
-        for (_, attr) in node.attrs.iter_mut() {
-            if let Attr::Dims(dims) = attr {
-                for dim in dims {
-                    *dim = dim.eval(bindings)?.into();
-                }
-            }
-        }
+/// Runs the passes, printing what they do if asked.
+fn simplify(name: &str, graph: &Graph, dump: Dump) -> Result<Graph> {
+    let mut print = |step: &passes::Step<'_>| eprint!("; `{name}`\n{step}");
+    let mut options = passes::Options::default();
+    if dump.graph {
+        eprint!("; `{name}`, bound\n{graph}");
+        options.observe = Some(&mut print);
     }
-    Ok(())
+    passes::simplify(graph, &mut options).map_err(|e| Error::internal(format!("compiling `{name}`"), e))
+}
+
+/// The error for a function that does not work at these sizes, although each argument alone is as declared.
+fn unfit(context: &Context<'_>, function: &str, bindings: &Bindings, error: &BindError) -> Error {
+    let loc = match error {
+        BindError::Dim(DimError::Unbound(dim)) => {
+            return Error::DimUnsolved { function: function.to_string(), dim: dim.clone() };
+        }
+        BindError::Empty { loc, .. } | BindError::Refused { loc, .. } => *loc,
+        BindError::Dim(_) | BindError::Fact { .. } => Loc::NONE,
+    };
+    Error::UnfitSizes {
+        function: function.to_string(),
+        location: context.places.name(loc),
+        sizes: sizes(bindings),
+        problem: error.to_string(),
+    }
 }
 
 /// Where each input of the graph comes from, and the bytes needed to stage those that must be copied.
@@ -112,7 +149,7 @@ fn inputs(context: &Context<'_>, graph: &Graph) -> Result<(Vec<InputSlot>, usize
 }
 
 /// Element type and sizes of a node of a bound graph.
-pub(crate) fn bound_type(graph: &Graph, node: dl_ir::NodeId) -> Result<(DType, Vec<usize>)> {
+pub(crate) fn bound_type(graph: &Graph, node: NodeId) -> Result<(DType, Vec<usize>)> {
     let ty = graph.ty(node);
     let unbound = || Error::internal("compiling a function", format!("{ty} is not bound"));
     Ok((ty.dtype, ty.sizes().ok_or_else(unbound)?))

@@ -85,6 +85,17 @@ pub enum Error {
         /// The sizes at hand, such as `DIM = 30, HEADS = 4`.
         sizes: String,
     },
+    /// The arguments are as declared, but an operation of the function does not work at these sizes.
+    UnfitSizes {
+        /// The model's function.
+        function: String,
+        /// Where in the model, as `file:line:column`.
+        location: String,
+        /// The sizes at hand, such as `H = 2, N = 1`.
+        sizes: String,
+        /// What does not work.
+        problem: String,
+    },
     /// An argument has no elements.
     EmptyBatch {
         /// The model's function.
@@ -246,6 +257,9 @@ impl fmt::Display for Error {
             Error::ModelDim { model, dim, problem } => write!(f, "`{model}::new`: dimension `{dim}` {problem}"),
             Error::FactViolated { place, fact, sizes } => {
                 write!(f, "`{place}`: the model needs `{fact}`, which does not hold for {sizes}")
+            }
+            Error::UnfitSizes { function, location, sizes, problem } => {
+                write!(f, "`{function}` does not work at the sizes {sizes}: {problem}, at {location}")
             }
             Error::EmptyBatch { function, argument, axis, found } => write!(
                 f,

@@ -67,6 +67,8 @@ pub(crate) fn run(program: &Program, mut inputs: Inputs<'_, '_>) -> Result<Vec<(
         // SAFETY: `addresses` gives each input's array, dense and of the bound type; arguments and shared parameters are
         // borrowed, and those that are updated are borrowed exclusively, which was checked above.
         Code::Interpreted => unsafe { interpret(program, &addresses) },
+        // SAFETY: as above.
+        Code::Kernels(kernels) => unsafe { kernels.run(program, addresses) },
     });
     lock(&program.stages).push(stage);
     outcome

@@ -2,6 +2,7 @@
 //! checkpoints.
 
 mod array;
+mod assemble;
 mod bind;
 mod checkpoint;
 mod compile;
@@ -9,6 +10,7 @@ mod denormals;
 mod error;
 mod exec;
 mod interpret;
+mod kernels;
 mod memory;
 mod model;
 mod optim;
@@ -25,6 +27,6 @@ pub use model::{Model, Parameter, Source};
 pub use optim::{Adam, AdamW, Optimizer, OptimizerState, Sgd, Update};
 pub use options::{Dump, Isa, Options};
 pub use params::Seed;
-pub use pool::{Aborted, Pool, Task, Worker, available_threads};
+pub use pool::{Pool, available_threads};
 pub use program::Compilation;
 pub use summary::{Summary, SummaryRow};

@@ -9,6 +9,7 @@ use dl_ir::{Bindings, DType, FnKind, Module, Role};
 use ndarray::{ArrayD, ArrayViewD, Ix0};
 
 use crate::array::{AnyArray, Element, Gradients, Outputs};
+use crate::assemble::Target;
 use crate::bind::{bind, check_facts};
 use crate::checkpoint::{self, Checkpoint, LoadReport};
 use crate::error::{Error, Result};
@@ -40,6 +41,8 @@ pub struct Model {
     dims: Bindings,
     params: Params,
     options: Options,
+    /// `None` for the evaluator.
+    target: Option<Target>,
     programs: Programs,
     seed: Seed,
     /// Training steps taken: with the seed, the key of the random numbers of the next step.
@@ -70,6 +73,7 @@ impl Model {
         let dims = model_dims(&module, dims)?;
         check_facts(&format!("{}::new", module.name), &module.facts, &dims)?;
         let params = Params::new(&module.name, &module.params, &dims, seed)?;
+        let target = options.target()?;
         let places = Places { file: source.file, locs: module.locs.as_slice().into() };
         Ok(Model {
             module,
@@ -77,6 +81,7 @@ impl Model {
             dims,
             params,
             options,
+            target,
             programs: Programs::new(),
             seed,
             steps: 0,
@@ -247,7 +252,12 @@ impl Model {
     ) -> Result<Arc<Program>> {
         let declared = self.function(function)?;
         let bindings = bind(&declared.name, &declared.graph, &self.dims, args)?;
-        let context = Context { module: &self.module, places: &self.places, options: &self.options };
+        let context = Context {
+            module: &self.module,
+            places: &self.places,
+            options: &self.options,
+            target: self.target.as_ref(),
+        };
         self.programs.get(&context, function, purpose, bindings, optimizer)
     }
 

@@ -3,6 +3,7 @@
 use std::env;
 use std::sync::Arc;
 
+use crate::assemble::Target;
 use crate::error::{Error, Result};
 use crate::pool::{Pool, available_threads};
 
@@ -39,6 +40,9 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512.
     Avx512,
+    /// Nothing is compiled: the evaluator, which defines what every operation means, runs the graph. Hundreds of times
+    /// slower; to see whether a result is the compiler's fault.
+    Interpreter,
 }
 
 /// Stages of compilation to print.
@@ -59,7 +63,7 @@ pub struct Dump {
 }
 
 impl Options {
-    /// The defaults, changed by the environment: `DL_THREADS` (a number), `DL_ISA` (`baseline`, `avx2`, `avx512`),
+    /// The defaults, changed by the environment: `DL_THREADS` (a number), `DL_ISA` (`baseline`, `avx2`, `avx512`, `interpreter`),
     /// `DL_DUMP` (any of `compile`, `graph`, `fuse`, `kernel`, `clif`, `asm`, separated by commas).
     ///
     /// Errors: [`Error::BadSetting`] for a value that means nothing.
@@ -83,8 +87,13 @@ impl Options {
                 "baseline" => Isa::Baseline,
                 "avx2" => Isa::Avx2,
                 "avx512" => Isa::Avx512,
+                "interpreter" => Isa::Interpreter,
                 _ => {
-                    return Err(bad("DL_ISA", value, "give `native`, `baseline`, `avx2` or `avx512`".into()));
+                    return Err(bad(
+                        "DL_ISA",
+                        value,
+                        "give `native`, `baseline`, `avx2`, `avx512` or `interpreter`".into(),
+                    ));
                 }
             };
         }
@@ -109,12 +118,22 @@ impl Options {
         Ok(options)
     }
 
-    /// The pool to share, or a new one.
-    pub(crate) fn make_pool(&self) -> Result<Arc<Pool>> {
-        match &self.pool {
-            Some(pool) => Ok(Arc::clone(pool)),
-            None => Ok(Arc::new(Pool::new(self.threads)?)),
-        }
+    /// What to compile for, with worker threads started; `None` for the evaluator.
+    pub(crate) fn target(&self) -> Result<Option<Target>> {
+        let name = match self.isa {
+            Isa::Interpreter => return Ok(None),
+            Isa::Native => None,
+            Isa::Baseline => Some("baseline"),
+            Isa::Avx2 => Some("avx2"),
+            Isa::Avx512 => Some("avx512"),
+        };
+        let isa = dl_codegen::Isa::new(name)
+            .map_err(|e| bad("DL_ISA", name.unwrap_or("native").to_string(), format!("choose another one: {e}")))?;
+        let pool = match &self.pool {
+            Some(pool) => Arc::clone(pool),
+            None => Arc::new(Pool::new(self.threads)?),
+        };
+        Ok(Some(Target { isa, pool, flush_denormals: !self.keep_denormals, dump: self.dump }))
     }
 }
 

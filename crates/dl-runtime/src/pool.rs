@@ -29,9 +29,10 @@ pub fn available_threads() -> usize {
 }
 
 /// What a [`Pool`] runs on each of its threads.
-pub type Task<'a> = dyn Fn(&Worker<'_>) -> Result<(), Aborted> + Sync + 'a;
+pub(crate) type Task<'a> = dyn Fn(&Worker<'_>) -> Result<(), Aborted> + Sync + 'a;
 
-/// A team of worker threads; the thread that calls [`run`](Pool::run) is its first member.
+/// A team of worker threads; the thread that runs a program is its first member. Models share one through
+/// [`Options::pool`](crate::Options::pool); a model that finds it busy runs on its caller's thread alone.
 pub struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -39,7 +40,7 @@ pub struct Pool {
 }
 
 /// What a closure run by a [`Pool`] knows of its place in the team.
-pub struct Worker<'a> {
+pub(crate) struct Worker<'a> {
     index: usize,
     count: usize,
     barrier: Option<&'a Shared>,
@@ -47,7 +48,7 @@ pub struct Worker<'a> {
 
 /// Another worker of the team panicked, so the rest gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Aborted(());
+pub(crate) struct Aborted(());
 
 impl Pool {
     /// A pool of `threads` threads, the caller's among them, so `threads - 1` are started. Zero counts as one.
@@ -92,7 +93,7 @@ impl Pool {
     /// work is divided into parts that do not depend on the number of threads, so the result is the same.
     ///
     /// A panic in any worker stops the team at its next barrier and comes back as [`Error::Internal`].
-    pub fn run(&self, task: &Task<'_>) -> Result<()> {
+    pub(crate) fn run(&self, task: &Task<'_>) -> Result<()> {
         let alone = Worker { index: 0, count: 1, barrier: None };
         let _leader = match self.leader.try_lock() {
             Ok(guard) if self.shared.count > 1 => guard,
@@ -122,22 +123,23 @@ impl std::fmt::Debug for Pool {
 
 impl Worker<'_> {
     /// This worker's number, from 0.
-    pub fn index(&self) -> usize {
+    pub(crate) fn index(&self) -> usize {
         self.index
     }
 
     /// The size of the team.
-    pub fn count(&self) -> usize {
+    #[cfg(test)]
+    fn count(&self) -> usize {
         self.count
     }
 
     /// The share of `parts` equal parts that this worker takes: contiguous, and fixed by the team's size alone.
-    pub fn share(&self, parts: usize) -> Range<usize> {
+    pub(crate) fn share(&self, parts: usize) -> Range<usize> {
         parts * self.index / self.count..parts * (self.index + 1) / self.count
     }
 
     /// Waits until every worker of the team has come here. Writes made before it are seen by all after it.
-    pub fn barrier(&self) -> Result<(), Aborted> {
+    pub(crate) fn barrier(&self) -> Result<(), Aborted> {
         self.barrier.map_or(Ok(()), Shared::meet)
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use dl_ir::{Bindings, DType, Graph, Loc, Module, NodeId};
 
+use crate::assemble::Target;
 use crate::compile::{Code, compile};
 use crate::error::{Error, Result};
 use crate::exec::InputSlot;
@@ -26,6 +27,16 @@ pub(crate) enum Purpose {
     Train(String),
 }
 
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Purpose::Call => f.write_str("evaluation"),
+            Purpose::Grad => f.write_str("gradients"),
+            Purpose::Train(structure) => write!(f, "training with {structure}"),
+        }
+    }
+}
+
 /// A function bound to sizes, ready to run.
 pub(crate) struct Program {
     /// The function's name.
@@ -43,6 +54,7 @@ pub(crate) struct Program {
     pub(crate) graph: Graph,
     pub(crate) code: Code,
     pub(crate) places: Places,
+    /// What was compiled, fused and planned, as text.
     pub(crate) explanation: String,
 }
 
@@ -123,13 +135,16 @@ pub(crate) struct Context<'a> {
     pub(crate) module: &'a Module,
     pub(crate) places: &'a Places,
     pub(crate) options: &'a Options,
+    /// `None` for the evaluator.
+    pub(crate) target: Option<&'a Target>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     function: usize,
     purpose: Purpose,
-    bindings: Vec<(String, i64)>,
+    /// The values of the function's symbols, in the order of their names.
+    sizes: Vec<i64>,
 }
 
 /// The compiled programs of a model.
@@ -157,27 +172,25 @@ impl Programs {
         bindings: Bindings,
         optimizer: Option<&dyn Optimizer>,
     ) -> Result<Arc<Program>> {
-        let key = Key { function, purpose, bindings: bindings.iter().map(|(s, v)| (s.clone(), *v)).collect() };
+        let key = Key { function, purpose, sizes: bindings.values().copied().collect() };
         let mut map = lock(&self.map);
         if let Some(program) = map.get(&key) {
             return Ok(Arc::clone(program));
         }
         let started = Instant::now();
-        let program = Arc::new(compile(context, function, &key.purpose, &bindings, optimizer)?);
+        let mut program = compile(context, function, &key.purpose, &bindings, optimizer)?;
         let compilation = Compilation {
             function: program.name.clone(),
-            purpose: match &key.purpose {
-                Purpose::Call => "evaluation".into(),
-                Purpose::Grad => "gradients".into(),
-                Purpose::Train(structure) => format!("training with {structure}"),
-            },
-            sizes: sizes(&key.bindings),
-            reason: reason(&key, map.keys()),
+            purpose: key.purpose.to_string(),
+            sizes: sizes(&bindings),
+            reason: reason(&key, map.keys(), &bindings),
             at: started.duration_since(self.born),
             took: started.elapsed(),
             kernels: program.code.kernels(),
             arena: program.code.arena(),
         };
+        program.explanation.insert_str(0, &format!("{compilation}\n"));
+        let program = Arc::new(program);
         if context.options.dump.compile {
             eprintln!("{compilation}");
         }
@@ -188,27 +201,26 @@ impl Programs {
 }
 
 /// `N = 64, T = 8`.
-fn sizes(bindings: &[(String, i64)]) -> String {
+pub(crate) fn sizes(bindings: &Bindings) -> String {
     let parts: Vec<String> = bindings.iter().map(|(symbol, size)| format!("{symbol} = {size}")).collect();
     parts.join(", ")
 }
 
 /// Why a program is compiled that is like others, but not equal.
-fn reason<'a>(key: &Key, others: impl Iterator<Item = &'a Key>) -> String {
+fn reason<'a>(key: &Key, others: impl Iterator<Item = &'a Key>, bindings: &Bindings) -> String {
     let same: Vec<&Key> = others.filter(|other| other.function == key.function).collect();
     let alike = |other: &&&Key| std::mem::discriminant(&other.purpose) == std::mem::discriminant(&key.purpose);
     let Some(nearest) = same.iter().filter(alike).min_by_key(|other| {
-        let differing = key.bindings.iter().zip(&other.bindings).filter(|(a, b)| a != b).count();
+        let differing = key.sizes.iter().zip(&other.sizes).filter(|(a, b)| a != b).count();
         (other.purpose != key.purpose, differing)
     }) else {
         return if same.is_empty() { "first call".into() } else { "first call for this purpose".into() };
     };
-    let changed: Vec<String> = key
-        .bindings
+    let changed: Vec<String> = bindings
         .iter()
-        .zip(&nearest.bindings)
-        .filter(|(a, b)| a != b)
-        .map(|((symbol, now), (_, before))| format!("{symbol} is {now}, was {before}"))
+        .zip(&nearest.sizes)
+        .filter(|((_, now), before)| now != before)
+        .map(|((symbol, now), before)| format!("{symbol} is {now}, was {before}"))
         .collect();
     match (&key.purpose, &nearest.purpose) {
         (Purpose::Train(now), Purpose::Train(before)) if now != before => {
@@ -223,17 +235,19 @@ mod tests {
     use super::*;
 
     fn key(purpose: Purpose, n: i64) -> Key {
-        Key { function: 0, purpose, bindings: vec![("N".into(), n)] }
+        Key { function: 0, purpose, sizes: vec![n] }
     }
 
     #[test]
     fn every_compilation_has_a_reason() {
         let train = |s: &str| Purpose::Train(s.into());
-        let none: [Key; 0] = [];
-        assert_eq!(reason(&key(Purpose::Call, 1), none.iter()), "first call");
-        assert_eq!(reason(&key(Purpose::Grad, 1), [key(Purpose::Call, 1)].iter()), "first call for this purpose");
-        assert_eq!(reason(&key(Purpose::Call, 2), [key(Purpose::Call, 1)].iter()), "N is 2, was 1");
+        let say = |purpose, n, others: &[Key]| {
+            reason(&key(purpose, n), others.iter(), &Bindings::from([("N".to_string(), n)]))
+        };
+        assert_eq!(say(Purpose::Call, 1, &[]), "first call");
+        assert_eq!(say(Purpose::Grad, 1, &[key(Purpose::Call, 1)]), "first call for this purpose");
+        assert_eq!(say(Purpose::Call, 2, &[key(Purpose::Call, 1)]), "N is 2, was 1");
         let others = [key(train("Adam"), 1), key(Purpose::Call, 2)];
-        assert_eq!(reason(&key(train("Sgd"), 1), others.iter()), "the optimizer is Sgd, was Adam");
+        assert_eq!(say(train("Sgd"), 1, &others), "the optimizer is Sgd, was Adam");
     }
 }

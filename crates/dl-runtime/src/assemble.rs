@@ -1,0 +1,331 @@
+//! From a bound graph to kernels: fuse, plan memory, lower each group, compile, and decide where workers must meet.
+
+use std::collections::HashMap;
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+use dl_codegen::kernel::{Access, Kernel, Stmt};
+use dl_codegen::lower::{BufRef, LoweredKernel};
+use dl_codegen::{Isa, jit, lower};
+use dl_ir::plan::{Fused, MemoryPlan, Slot, check, fuse, memory};
+use dl_ir::{Graph, NodeId, Role};
+
+use crate::compile::bound_type;
+use crate::error::{Error, Result};
+use crate::kernels::{Kernels, Place, ResultSlot, Sizes, Step};
+use crate::memory::ALIGN;
+use crate::options::Dump;
+use crate::pool::Pool;
+
+/// What kernels are compiled for and run by.
+pub(crate) struct Target {
+    pub(crate) isa: Isa,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) flush_denormals: bool,
+    pub(crate) dump: Dump,
+}
+
+/// Compiles a graph without symbols, after all passes on it. Also returns what was fused and where values lie, as text.
+pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Kernels, String)> {
+    let internal = |what: &dyn Display| Error::internal(format!("compiling `{name}`"), what);
+    let fused = fuse(graph);
+    let plan = memory(graph, &fused);
+    if cfg!(debug_assertions) {
+        check(graph, &fused, &plan).map_err(|e| internal(&e))?;
+    }
+    let mut explanation = fused.show(graph, Some(&plan));
+    if target.dump.fuse {
+        eprintln!("; `{name}` fused\n{explanation}");
+    }
+    let mut layout =
+        Layout { graph, fused: &fused, plan: &plan, sizes: Sizes { arena: aligned(plan.arena_bytes), scratch: 0 } };
+    let mut kernels = Distinct::default();
+    let mut steps: Vec<Draft> = vec![];
+    let arena = layout.sizes.arena;
+    for group in 0..fused.groups.len() {
+        let lowered = lower::group(graph, &fused, group, &target.isa).map_err(|e| internal(&e))?;
+        // Temporary memory lives as long as its group.
+        let mut temps = Temps { end: arena, offsets: HashMap::new() };
+        for LoweredKernel { kernel, bufs } in lowered.kernels {
+            let places = layout.places(&bufs, &mut temps).map_err(|e| internal(&e))?;
+            let draft = Draft::new(&kernel, places);
+            steps.push(Draft { code: kernels.add(kernel), ..draft });
+        }
+        layout.sizes.arena = layout.sizes.arena.max(temps.end);
+    }
+    let kernels = kernels.list;
+    dump(name, &kernels, target).map_err(|e| internal(&e))?;
+    let started = Instant::now();
+    let library = jit::Library::compile(&kernels, &target.isa, target.pool.threads()).map_err(|e| internal(&e))?;
+    let barriers = barriers(&steps);
+    let _ = writeln!(
+        explanation,
+        "{} kernels for {}, {} of them distinct, {} barriers, {:.1} KiB of machine code made in {:.1} ms, {:.1} KiB of scratch memory a thread",
+        steps.len(),
+        target.isa.level(),
+        kernels.len(),
+        barriers.iter().filter(|&&meet| meet).count(),
+        library.code_size() as f64 / 1024.0,
+        started.elapsed().as_secs_f64() * 1e3,
+        layout.sizes.scratch as f64 / 1024.0,
+    );
+    let first_commit = steps.iter().position(|step| step.commits).unwrap_or(steps.len());
+    let late_checks = steps[first_commit..].iter().any(|step| step.checks);
+    let (results, copies) = layout.outputs().map_err(|e| internal(&e))?;
+    let steps = steps.into_iter().zip(barriers).map(|(step, barrier)| Step {
+        code: step.code,
+        parts: step.parts,
+        buffers: step.places,
+        barrier,
+        commits: step.commits,
+    });
+    let kernels = Kernels {
+        steps: steps.collect(),
+        results,
+        copies,
+        sizes: layout.sizes,
+        late_checks,
+        library,
+        pool: Arc::clone(&target.pool),
+        flush_denormals: target.flush_denormals,
+        kept: Default::default(),
+    };
+    Ok((kernels, explanation))
+}
+
+/// Prints the kernels as far as asked for.
+fn dump(name: &str, kernels: &[Kernel], target: &Target) -> Result<(), dl_codegen::Error> {
+    let Dump { kernel: ir, clif, asm, .. } = target.dump;
+    let mut text = String::new();
+    for kernel in kernels.iter().filter(|_| ir || clif || asm) {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "; `{name}`, kernel `{}`", kernel.name);
+        if ir {
+            let _ = writeln!(text, "{kernel}");
+        }
+        if clif {
+            let _ = writeln!(text, "{}", jit::clif(kernel, &target.isa)?);
+        }
+        if asm {
+            let _ = writeln!(text, "{}", jit::asm(kernel, &target.isa)?);
+        }
+    }
+    eprint!("{text}");
+    Ok(())
+}
+
+/// Kernels without repetition: equal layers share their code.
+#[derive(Default)]
+struct Distinct {
+    list: Vec<Kernel>,
+    index: HashMap<Kernel, usize>,
+}
+
+impl Distinct {
+    /// The number of a kernel that does the same as this one.
+    fn add(&mut self, kernel: Kernel) -> usize {
+        let nameless = Kernel { name: String::new(), ..kernel.clone() };
+        *self.index.entry(nameless).or_insert_with(|| {
+            self.list.push(kernel);
+            self.list.len() - 1
+        })
+    }
+}
+
+/// A step before it is compiled.
+struct Draft {
+    /// The number of its kernel among the distinct ones.
+    code: usize,
+    parts: usize,
+    places: Vec<Place>,
+    /// What it reads and writes of the memory that workers share.
+    touches: Vec<Touch>,
+    /// Whether it writes to an input of the graph: to the model or the optimizer.
+    commits: bool,
+    /// Whether it checks indices.
+    checks: bool,
+}
+
+/// A use of shared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Touch {
+    /// `None` for the arena, else the number of an input.
+    input: Option<usize>,
+    /// The bytes from `start` to `end`.
+    start: usize,
+    end: usize,
+    writes: bool,
+}
+
+impl Draft {
+    fn new(kernel: &Kernel, places: Vec<Place>) -> Draft {
+        let touches: Vec<Touch> = places
+            .iter()
+            .zip(&kernel.bufs)
+            .filter_map(|(place, buf)| {
+                let (input, start) = match *place {
+                    Place::Arena(start) => (None, start),
+                    Place::Input(input) => (Some(input), 0),
+                    Place::Scratch(_) => return None,
+                };
+                let end = start + buf.len as usize * buf.dtype.size();
+                Some(Touch { input, start, end, writes: buf.access != Access::Read })
+            })
+            .collect();
+        Draft {
+            code: 0,
+            parts: kernel.parts as usize,
+            places,
+            commits: touches.iter().any(|touch| touch.writes && touch.input.is_some()),
+            touches,
+            checks: has_check(&kernel.body),
+        }
+    }
+
+    /// Whether one of the two writes what the other reads or writes.
+    fn conflicts(&self, other: &Draft) -> bool {
+        let meet =
+            |a: &Touch, b: &Touch| (a.writes || b.writes) && a.input == b.input && a.start < b.end && b.start < a.end;
+        self.touches.iter().any(|a| other.touches.iter().any(|b| meet(a, b)))
+    }
+}
+
+fn has_check(body: &[Stmt]) -> bool {
+    body.iter().any(|stmt| match stmt {
+        Stmt::Check { .. } => true,
+        Stmt::For { body, .. } | Stmt::Vec { body, .. } | Stmt::If { body, .. } => has_check(body),
+        _ => false,
+    })
+}
+
+/// Before which steps all workers meet: those that conflict with one since the last barrier. Two steps of one part each
+/// need none, as both are run by the same worker.
+fn barriers(steps: &[Draft]) -> Vec<bool> {
+    let mut since = 0;
+    let needs = |(at, step): (usize, &Draft)| {
+        let open = &steps[since..at];
+        let needed = open.iter().any(|before| (before.parts > 1 || step.parts > 1) && before.conflicts(step));
+        if needed {
+            since = at;
+        }
+        needed
+    };
+    steps.iter().enumerate().map(needs).collect()
+}
+
+/// Where the temporary memory of one group lies.
+struct Temps {
+    end: usize,
+    offsets: HashMap<u32, usize>,
+}
+
+/// Where values lie.
+struct Layout<'a> {
+    graph: &'a Graph,
+    fused: &'a Fused,
+    plan: &'a MemoryPlan,
+    sizes: Sizes,
+}
+
+impl Layout<'_> {
+    fn places(&mut self, bufs: &[BufRef], temps: &mut Temps) -> Result<Vec<Place>, String> {
+        let mut scratch = 0;
+        let mut places = vec![];
+        for buf in bufs {
+            places.push(match *buf {
+                BufRef::Node(node) => self.place(node)?,
+                BufRef::Temp { index, bytes } => Place::Arena(*temps.offsets.entry(index).or_insert_with(|| {
+                    let start = temps.end;
+                    temps.end += aligned(bytes);
+                    start
+                })),
+                BufRef::Scratch { bytes } => {
+                    let start = scratch;
+                    scratch += aligned(bytes);
+                    Place::Scratch(start)
+                }
+            });
+        }
+        self.sizes.scratch = self.sizes.scratch.max(scratch);
+        Ok(places)
+    }
+
+    /// Where the value of a node that is in memory lies.
+    fn place(&self, node: NodeId) -> Result<Place, String> {
+        let root = self.fused.root(node);
+        match root.and_then(|root| self.plan.slots[root.index()]) {
+            Some(Slot::Arena { offset, .. }) => Ok(Place::Arena(offset as usize)),
+            Some(Slot::Input(input)) => {
+                let index = self.graph.inputs.iter().position(|i| i.node == input);
+                index.map(Place::Input).ok_or_else(|| format!("node {} lies over no input", node.0))
+            }
+            None => Err(format!("node {} has no place", node.0)),
+        }
+    }
+
+    /// The results, and the updates to copy: from, to, bytes.
+    #[expect(clippy::type_complexity, reason = "two lists that are made together")]
+    fn outputs(&self) -> Result<(Vec<ResultSlot>, Vec<(Place, Place, usize)>), String> {
+        let typed = |node| bound_type(self.graph, node).map_err(|e| e.to_string());
+        let mut results = vec![];
+        for output in self.graph.outputs.iter().filter(|o| !matches!(o.role, Role::Update(_))) {
+            let (dtype, shape) = typed(output.node)?;
+            results.push(ResultSlot { role: output.role.clone(), dtype, shape, place: self.place(output.node)? });
+        }
+        let copies = self.plan.copies.iter().map(|&(from, to)| {
+            let (dtype, shape) = typed(to)?;
+            Ok((self.place(from)?, self.place(to)?, shape.iter().product::<usize>() * dtype.size()))
+        });
+        Ok((results, copies.collect::<Result<_, String>>()?))
+    }
+}
+
+fn aligned(bytes: u64) -> usize {
+    (bytes as usize).next_multiple_of(ALIGN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(parts: usize, reads: &[usize], writes: &[usize]) -> Draft {
+        let touch = |&start: &usize, writes| Touch { input: None, start, end: start + 8, writes };
+        let touches = reads.iter().map(|at| touch(at, false)).chain(writes.iter().map(|at| touch(at, true)));
+        Draft { code: 0, parts, places: vec![], touches: touches.collect(), commits: false, checks: false }
+    }
+
+    #[test]
+    fn workers_meet_only_where_a_step_depends_on_another_workers() {
+        let write_then_read = [step(4, &[], &[0]), step(4, &[0], &[8])];
+        assert_eq!(barriers(&write_then_read), [false, true]);
+        let read_then_overwrite = [step(4, &[0], &[8]), step(4, &[], &[0])];
+        assert_eq!(barriers(&read_then_overwrite), [false, true]);
+        let apart = [step(4, &[0], &[8]), step(4, &[0], &[16]), step(4, &[8], &[24])];
+        assert_eq!(barriers(&apart), [false, false, true]);
+        let alone = [step(1, &[], &[0]), step(1, &[0], &[8]), step(2, &[8], &[16])];
+        assert_eq!(barriers(&alone), [false, false, true]);
+        let overlapping = [step(2, &[], &[0]), step(2, &[4], &[32])];
+        assert_eq!(barriers(&overlapping), [false, true], "ranges that overlap in part");
+        let after_a_barrier = [step(2, &[], &[0]), step(2, &[0], &[8]), step(2, &[0], &[16])];
+        assert_eq!(barriers(&after_a_barrier), [false, true, false]);
+    }
+
+    #[test]
+    fn equal_kernels_are_compiled_once() {
+        let kernel = |name, parts| dl_codegen::kernel::Builder::new(name, parts).finish();
+        let mut distinct = Distinct::default();
+        let numbers = [("a", 2), ("b", 2), ("a", 3)].map(|(name, parts)| distinct.add(kernel(name, parts)));
+        assert_eq!((numbers, distinct.list.len()), ([0, 0, 1], 2));
+    }
+
+    #[test]
+    fn inputs_are_apart_from_the_arena_and_each_other() {
+        let touch = |input, writes| Touch { input, start: 0, end: 8, writes };
+        let draft = |touches| Draft { touches, ..step(2, &[], &[]) };
+        let arena = draft(vec![touch(None, true)]);
+        assert!(!arena.conflicts(&draft(vec![touch(Some(0), true)])));
+        assert!(!draft(vec![touch(Some(1), true)]).conflicts(&draft(vec![touch(Some(0), true)])));
+        assert!(draft(vec![touch(Some(0), true)]).conflicts(&draft(vec![touch(Some(0), false)])));
+    }
+}
