@@ -1,16 +1,20 @@
 //! Compiled programs against the evaluator, through the runtime: every kernel of a step, its memory and its barriers.
 
+use dl_ir::text::{parse_graph, print_module};
 use dl_ir::{
-    FnKind, Function, Module,
-    text::{parse_graph, print_module},
+    Attrs, Builder, DType, Dim, FnKind, Function, Init, InputKind, Module, Op, ParamDecl, Role, Type, autodiff,
 };
-use dl_runtime::{AnyArray, Error, IntoArg, Isa, Model, Options, Seed, Source};
+use dl_runtime::{Adam, AnyArray, Error, IntoArg, Isa, Model, Options, Seed, Source};
 use ndarray::{Array1, Array2, Ix1, Ix2};
 
 fn model(graph: &str, isa: Isa, threads: usize) -> Model {
     let function = Function { name: "f".into(), kind: FnKind::Eval, graph: parse_graph(graph).unwrap(), calls: vec![] };
     let module = Module { name: "M".into(), functions: vec![function], locs: vec![(3, 5)], ..Module::default() };
-    let text = Box::leak(print_module(&module).into_boxed_str());
+    of_module(&module, isa, threads)
+}
+
+fn of_module(module: &Module, isa: Isa, threads: usize) -> Model {
+    let text = Box::leak(print_module(module).into_boxed_str());
     let mut options = Options::from_env().unwrap();
     (options.isa, options.threads) = (isa, threads);
     Model::with_options(&Source { text, file: "src/m.rs" }, &[], Seed(1), options).unwrap()
@@ -60,6 +64,76 @@ fn an_index_out_of_range_is_found_whichever_thread_meets_it() {
             assert_eq!((*index, *size, location.as_str()), (1000, 1000, "src/m.rs:3:5"));
         }
         assert!(call(&compiled, &x, &Array1::zeros(500)).is_ok(), "a fault of an earlier call is forgotten");
+    }
+}
+
+/// A training function with every kind of input: mean(y[i, label[i]]) + mean(y^2) of y = x * w, and a running mean.
+fn trained(isa: Isa, threads: usize) -> Model {
+    let mut b = Builder::new();
+    let (n, m) = (Dim::sym("N"), Dim::from(12i64));
+    let x = b.input(InputKind::Arg, "x", Type::new(DType::F32, [n.clone(), m.clone()]));
+    let label = b.input(InputKind::Arg, "label", Type::new(DType::I64, [n.clone()]));
+    let w = b.input(InputKind::Param, "w", Type::new(DType::F32, [m.clone()]));
+    let mean = b.input(InputKind::Buffer, "mean", Type::new(DType::F32, [m.clone()]));
+    let y = b.mul(x, w).unwrap();
+    let index = b.reshape(label, &[n, Dim::ONE]).unwrap();
+    let picked = b.push(Op::Gather, &[y, index], Attrs::new().int("axis", 1)).unwrap();
+    let picked = b.mean(picked, &[0, 1], false).unwrap();
+    let square = b.mul(y, y).unwrap();
+    let square = b.mean(square, &[0, 1], false).unwrap();
+    let loss = b.add(picked, square).unwrap();
+    b.output(Role::Result, loss);
+    let gradient = autodiff::gradient(&mut b, loss, &[w]).unwrap()[0].unwrap();
+    b.output(Role::Grad("w".into()), gradient);
+    let now = b.mean(y, &[0], false).unwrap();
+    let half = b.constant(DType::F32, 0.5);
+    let sum = b.add(mean, now).unwrap();
+    let next = b.mul(half, sum).unwrap();
+    b.output(Role::Update("mean".into()), next);
+    let function = Function { name: "loss".into(), kind: FnKind::Train, graph: b.finish(), calls: vec![] };
+    let param = |name: &str, trainable| ParamDecl {
+        name: name.into(),
+        ty: Type::new(DType::F32, [m.clone()]),
+        init: Init::Normal(0.0, 1.0),
+        trainable,
+    };
+    let params = vec![param("w", true), param("mean", false)];
+    of_module(&Module { name: "M".into(), params, functions: vec![function], ..Module::default() }, isa, threads)
+}
+
+fn steps(model: &mut Model, count: usize) -> Vec<f32> {
+    let mut adam = Adam::new(0.1).weight_decay(0.01);
+    let x = Array2::from_shape_fn((77, 12), |(i, j)| ((i * 5 + j * 13) % 17) as f32 / 8.0 - 1.0);
+    let mut label = Array1::from_shape_fn(77, |i| (i % 12) as i64);
+    for step in 0..count {
+        label[76] = 12;
+        let args = [IntoArg::<f32, Ix2>::into_arg(&x), IntoArg::<i64, Ix1>::into_arg(&label)];
+        let before = values(model);
+        let error = model.train::<f32>(0, &mut adam, &args).unwrap_err();
+        assert!(matches!(error, Error::IndexOutOfRange { index: 12, size: 12, .. }), "{error}");
+        assert!(values(model) == before, "step {step} changed the model before it failed");
+        label[76] = 3;
+        let args = [IntoArg::<f32, Ix2>::into_arg(&x), IntoArg::<i64, Ix1>::into_arg(&label)];
+        model.train::<f32>(0, &mut adam, &args).unwrap();
+    }
+    values(model)
+}
+
+fn values(model: &Model) -> Vec<f32> {
+    model.parameters().flat_map(|p| p.to_array::<f32>().unwrap().into_raw_vec_and_offset().0).collect()
+}
+
+#[test]
+fn whole_steps_agree_with_the_evaluator_and_change_nothing_when_they_fail() {
+    let expected = steps(&mut trained(Isa::Interpreter, 1), 4);
+    let mut one = trained(Isa::Native, 1);
+    let found = steps(&mut one, 4);
+    assert!(one.compilations()[0].kernels > 0, "{:?}", one.compilations());
+    for (a, b) in found.iter().zip(&expected) {
+        assert!((a - b).abs() < 1e-5, "{found:?} is not {expected:?}");
+    }
+    for threads in [2, 5] {
+        assert!(steps(&mut trained(Isa::Native, threads), 4) == found, "{threads} threads");
     }
 }
 
