@@ -2,9 +2,12 @@
 
 mod common;
 
+use common::jit::{call, difference, options};
 use common::random_graph::{Instruction, build};
-use dl_ir::eval::{Inputs, Tensor, run};
-use dl_ir::{DType, Graph};
+use dl_ir::autodiff::gradient;
+use dl_ir::eval::{Inputs, Tensor, run, to_f64};
+use dl_ir::{Builder, DType, Graph, NodeId, Role};
+use dl_runtime::Options;
 use proptest::prelude::*;
 
 fn program() -> impl Strategy<Value = ([u8; 3], Vec<Instruction>)> {
@@ -32,8 +35,47 @@ fn inputs(graph: &Graph, dtype: DType) -> Inputs {
     inputs
 }
 
+/// `graph` with the gradients of a weighted sum of its results as further results.
+fn with_gradients(graph: Graph) -> Graph {
+    let results: Vec<NodeId> = graph.results().collect();
+    let mut b = Builder::on(graph);
+    let mut loss = b.constant(DType::F32, 0.0);
+    for (i, result) in results.into_iter().enumerate() {
+        let all: Vec<usize> = (0..b.rank(result)).collect();
+        let mean = b.mean(result, &all, false).unwrap();
+        let weight = b.constant(DType::F32, 1.0 + i as f64 * 0.25);
+        let weighted = b.mul(mean, weight).unwrap();
+        loss = b.add(loss, weighted).unwrap();
+    }
+    let inputs = b.graph.inputs.iter().map(|i| i.node);
+    let wrt: Vec<NodeId> = inputs.filter(|&n| b.dtype(n).is_float() && b.graph.live()[n.index()]).collect();
+    for gradient in gradient(&mut b, loss, &wrt).unwrap().into_iter().flatten() {
+        b.output(Role::Result, gradient);
+    }
+    b.finish()
+}
+
+/// Compiled results differ from exact ones by no more than a multiple of what rounding to f32 after each op does to
+/// them: that is how ill-conditioned the graph is. The constant covers sums in another order and short polynomials.
+fn compare(graph: &Graph, options: &Options) -> Result<(), TestCaseError> {
+    let inputs32 = inputs(graph, DType::F32);
+    let rounded = run(graph, &inputs32).unwrap();
+    let exact = run(&to_f64(graph), &inputs(graph, DType::F64)).unwrap();
+    let found = call(graph, &inputs32, options).map_err(|e| TestCaseError::fail(format!("{e} in\n{graph}")))?;
+    for (i, ((found, rounded), exact)) in found.iter().zip(&rounded).zip(&exact).enumerate() {
+        let exact = exact.cast(DType::F32);
+        let allowed = 2e-5 + 50.0 * difference(rounded, &exact);
+        let error = difference(found, &exact);
+        prop_assert!(
+            error <= allowed,
+            "result {i} off by {error:e}, allowed {allowed:e}\n{found:?}\n{exact:?}\n{graph}"
+        );
+    }
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_text_form_is_faithful((sizes, program) in program()) {
@@ -51,3 +93,19 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn compiled_values_equal_the_evaluator((sizes, program) in program()) {
+        compare(&build(sizes, &program), &OPTIONS)?;
+    }
+
+    #[test]
+    fn compiled_gradients_equal_the_evaluator((sizes, program) in program()) {
+        compare(&with_gradients(build(sizes, &program)), &OPTIONS)?;
+    }
+}
+
+static OPTIONS: std::sync::LazyLock<Options> = std::sync::LazyLock::new(|| options(2));

@@ -10,7 +10,7 @@ use common::Numbers;
 use dl_codegen::Isa;
 use dl_ir::eval::{self, Inputs, Tensor};
 use dl_ir::plan::{GroupKind, fuse};
-use dl_ir::{Attrs, Builder, Class, DType, Dim, Graph, InputKind, NodeId, Op, Role, Type};
+use dl_ir::{Attrs, Builder, DType, Dim, Graph, InputKind, NodeId, Op, Role, Type};
 use program::{Machine, differs, run_graph};
 
 fn tolerance(graph: &Graph) -> f64 {
@@ -24,7 +24,7 @@ fn mismatch(graph: &Graph, inputs: &Inputs) -> Option<String> {
     let isas = Isa::all().unwrap();
     let machines = std::iter::once(Machine::Interpreter).chain(isas.iter().map(Machine::Compiled));
     for machine in machines {
-        let actual = match run_graph(graph, inputs, &isas[isas.len() - 1], machine) {
+        let actual = match run_graph(graph, inputs, machine) {
             Ok(actual) => actual,
             Err(fault) => return Some(format!("fault {fault:?}")),
         };
@@ -44,7 +44,7 @@ fn mismatch(graph: &Graph, inputs: &Inputs) -> Option<String> {
 #[test]
 fn every_op_on_every_sample() {
     let mut failed = vec![];
-    for &op in Op::ALL.iter().filter(|op| op.class() != Class::Contract) {
+    for &op in Op::ALL.iter() {
         for (i, sample) in (op.def().samples)().into_iter().enumerate() {
             let graph = sample.graph(op).unwrap();
             let inputs: Inputs =
@@ -82,9 +82,6 @@ fn random_graphs() {
         let sizes = [byte(), byte(), byte()];
         let program: Vec<[u8; 4]> = (0..14).map(|_| [byte(), byte(), byte(), byte()]).collect();
         let graph = random_graph::build(sizes, &program);
-        if graph.nodes.iter().any(|n| n.op.class() == Class::Contract) {
-            continue;
-        }
         if let Some(what) = mismatch(&graph, &draw(&graph, case)) {
             panic!("case {case}: {what}\n{graph}{}", fuse(&graph).show(&graph, None));
         }
@@ -214,7 +211,7 @@ fn an_index_out_of_range_is_a_fault_at_its_node() {
     let mut inputs = draw(&graph, 1);
     inputs.insert("index".into(), Tensor::ints(DType::I64, &[6, 1], vec![0, 4, 5, -1, 2, 3]));
     let isa = Isa::new(None).unwrap();
-    let fault = run_graph(&graph, &inputs, &isa, Machine::Compiled(&isa)).unwrap_err();
+    let fault = run_graph(&graph, &inputs, Machine::Compiled(&isa)).unwrap_err();
     let gather = graph.ids().find(|&n| graph[n].op == Op::Gather).unwrap();
     assert_eq!((fault.site, fault.value), (u64::from(gather.0) + 1, 5));
 }

@@ -44,7 +44,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
     let mut steps: Vec<Draft> = vec![];
     let arena = layout.sizes.arena;
     for group in 0..fused.groups.len() {
-        let lowered = lower::group(graph, &fused, group, &target.isa).map_err(|e| internal(&e))?;
+        let lowered = lower::group(graph, &fused, group).map_err(|e| internal(&e))?;
         // Temporary memory lives as long as its group.
         let mut temps = Temps { end: arena, offsets: HashMap::new() };
         for LoweredKernel { kernel, bufs } in lowered.kernels {

@@ -4,6 +4,7 @@
 //! are written through a [`Cx`](cx::Cx), whose [`value_at`](cx::Cx::value_at) gives the element of any node at affine
 //! coordinates: loaded if the node is in memory, computed in place otherwise.
 
+mod contract;
 pub mod cx;
 mod dead;
 mod elementwise;
@@ -21,7 +22,6 @@ use std::fmt;
 use dl_ir::plan::{Fused, GroupKind};
 use dl_ir::{Graph, NodeId};
 
-use crate::Isa;
 use crate::kernel::Kernel;
 
 /// The kernels of one group, in the order in which they run.
@@ -81,18 +81,14 @@ impl std::error::Error for LowerError {}
 ///
 /// # Errors
 /// If a node of the group is of a kind that cannot be computed there, which the fusion pass never lets happen.
-pub fn group(graph: &Graph, fused: &Fused, index: usize, isa: &Isa) -> Result<Lowered, LowerError> {
+pub fn group(graph: &Graph, fused: &Fused, index: usize) -> Result<Lowered, LowerError> {
     let kernels = match fused.groups[index].kind {
         GroupKind::Map => map::lower(graph, fused, index)?,
         GroupKind::Reduce => reduce::lower(graph, fused, index)?,
         GroupKind::Row => row::lower(graph, fused, index)?,
         GroupKind::Pool => pool::lower(graph, fused, index)?,
         GroupKind::Scatter => index::lower(graph, fused, index)?,
-        kind => {
-            let (node, what) =
-                (fused.groups[index].nodes[0], format!("{} groups are not lowered, {isa:?}", kind.name()));
-            return Err(LowerError { node, what });
-        }
+        GroupKind::Contract => contract::lower(graph, fused, index)?,
     };
     Ok(Lowered { kernels })
 }

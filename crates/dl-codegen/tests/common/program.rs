@@ -18,7 +18,7 @@ pub enum Machine<'a> {
 }
 
 /// The outputs of a bound graph, or the first fault.
-pub fn run_graph(graph: &Graph, inputs: &Inputs, isa: &Isa, machine: Machine<'_>) -> Result<Vec<Tensor>, Fault> {
+pub fn run_graph(graph: &Graph, inputs: &Inputs, machine: Machine<'_>) -> Result<Vec<Tensor>, Fault> {
     let fused = fuse(graph);
     let plan = memory(graph, &fused);
     check(graph, &fused, &plan).unwrap_or_else(|e| panic!("{e}\n{}", fused.show(graph, Some(&plan))));
@@ -27,7 +27,7 @@ pub fn run_graph(graph: &Graph, inputs: &Inputs, isa: &Isa, machine: Machine<'_>
         memory.insert(input.node, inputs[&input.name].to_bytes());
     }
     for (index, group) in fused.groups.iter().enumerate() {
-        let lowered = lower::group(graph, &fused, index, isa)
+        let lowered = lower::group(graph, &fused, index)
             .unwrap_or_else(|e| panic!("{e}\n{}\n{graph}", fused.show(graph, Some(&plan))));
         let mut temps: HashMap<u32, Vec<u8>> = HashMap::new();
         for l in lowered.kernels {

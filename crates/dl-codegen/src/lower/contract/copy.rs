@@ -1,0 +1,127 @@
+//! Kernels that rearrange a strided array into a dense buffer, with zeros around it.
+
+use dl_ir::DType;
+
+use super::{Operand, Writer, at_most, buffer};
+use crate::kernel::{Access, Affine, BufId, Var};
+use crate::lower::LowerError;
+use crate::lower::cx::Cx;
+
+/// A part is worth at least so many elements.
+const PART_ELEMENTS: u64 = 1 << 15;
+
+/// At most so many parts.
+const MAX_PARTS: u64 = 256;
+
+/// An axis of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Axis {
+    /// Zeros before.
+    pub lo: u64,
+    /// Number of copied elements.
+    pub size: u64,
+    /// Zeros after.
+    pub hi: u64,
+    /// Distance of neighbours in the source.
+    pub stride: i64,
+}
+
+impl Axis {
+    /// An axis without padding.
+    pub fn plain(size: u64, stride: i64) -> Axis {
+        Axis { lo: 0, size, hi: 0, stride }
+    }
+
+    /// The size in the copy.
+    pub fn full(&self) -> u64 {
+        self.lo + self.size + self.hi
+    }
+}
+
+/// Copies a strided array into a fresh temporary, dense and row-major in `axes`.
+pub(super) fn copy(w: &mut Writer<'_>, from: Operand, dtype: DType, axes: &[Axis]) -> Result<Operand, LowerError> {
+    let len: u64 = axes.iter().map(Axis::full).product();
+    let to = w.temp(len);
+    let axes = merge(axes);
+    // Rows along the leading axes are shared out, as many axes as it takes to have enough of them.
+    let mut outer = 0;
+    while outer + 1 < axes.len()
+        && axes[outer].lo + axes[outer].hi == 0
+        && axes[..outer].iter().map(|a| a.size).product::<u64>() < MAX_PARTS
+    {
+        outer += 1;
+    }
+    let rows: u64 = axes[..outer].iter().map(|a| a.size).product();
+    let row: u64 = axes[outer..].iter().map(Axis::full).product();
+    let group = PART_ELEMENTS.div_ceil(row.max(1)).max(rows.div_ceil(MAX_PARTS)).max(1);
+    w.kernel("_pack", rows.div_ceil(group).max(1), |cx| {
+        let src = buffer(cx, from.source, dtype, Access::Read);
+        let dst = buffer(cx, to, dtype, Access::Write);
+        let lo = Var::PART * group as i64;
+        let hi = at_most(cx, lo.clone() + group as i64, rows);
+        cx.for_(lo, hi, |cx, t| {
+            let mut rest = Affine::from(t);
+            let mut at = Affine::from(from.offset);
+            for axis in axes[..outer].iter().rev() {
+                let (next, i) = cx.div_mod(&rest, axis.size as i64);
+                at = at + i * axis.stride;
+                rest = next;
+            }
+            let dense = Dense { src, dst, dtype };
+            dense.fill(cx, &axes[outer..], at, t * row as i64);
+        });
+    })?;
+    Ok(Operand { source: to, offset: 0 })
+}
+
+/// Joins neighbouring axes that are one in the source too.
+fn merge(axes: &[Axis]) -> Vec<Axis> {
+    let mut merged: Vec<Axis> = vec![];
+    for &axis in axes.iter().filter(|a| a.full() != 1 || a.size == 0) {
+        match merged.last_mut() {
+            Some(last) if axis.lo + axis.hi == 0 && last.stride == axis.stride * axis.size as i64 => {
+                let (lo, size, hi) = (last.lo * axis.size, last.size * axis.size, last.hi * axis.size);
+                *last = Axis { lo, size, hi, stride: axis.stride };
+            }
+            _ => merged.push(axis),
+        }
+    }
+    if merged.is_empty() {
+        merged.push(Axis::plain(1, 1));
+    }
+    merged
+}
+
+struct Dense {
+    src: BufId,
+    dst: BufId,
+    dtype: DType,
+}
+
+impl Dense {
+    /// Writes the dense array of `axes` from element `to` on.
+    fn fill(&self, cx: &mut Cx<'_>, axes: &[Axis], from: Affine, to: Affine) {
+        let Some((axis, inner)) = axes.split_first() else { return };
+        let step: u64 = inner.iter().map(Axis::full).product();
+        self.zero(cx, axis.lo * step, to.clone());
+        let body = to.clone() + (axis.lo * step) as i64;
+        if inner.is_empty() {
+            cx.vec(axis.size, |cx, i| {
+                let value = cx.load(self.src, from + i * axis.stride);
+                cx.store(self.dst, body + i, value);
+            });
+        } else {
+            cx.for_(0, axis.size as i64, |cx, i| {
+                self.fill(cx, inner, from + i * axis.stride, body + i * step as i64);
+            });
+        }
+        self.zero(cx, axis.hi * step, to + ((axis.lo + axis.size) * step) as i64);
+    }
+
+    fn zero(&self, cx: &mut Cx<'_>, count: u64, to: Affine) {
+        if count > 0 {
+            let zero = cx.zero(self.dtype);
+            cx.vec(count, |cx, i| cx.store(self.dst, to + i, zero));
+        }
+    }
+}
