@@ -93,7 +93,8 @@ fn lenet_is_fused() {
     assert!(ops(Op::Random).contains(&Op::Dot), "{shown}");
     // Every update is in place, and nothing is computed twice.
     assert!(plan.copies.is_empty(), "{shown}");
-    assert!(fused.groups.len() <= 32, "{shown}");
+    // A layer or a piece of its gradient each, the updates, and the copy that puts channels first to flatten them.
+    assert!(fused.groups.len() <= 33, "{shown}");
     assert_eq!(plan.arena_bytes, plan.peak_bytes, "{shown}");
 }
 

@@ -8,6 +8,7 @@ pub mod bind;
 pub mod cse;
 pub mod dce;
 pub mod fold;
+pub mod layout;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ pub struct Pass {
     pub run: fn(&Graph) -> Result<Graph, OpError>,
 }
 
-/// What simplification does, in order.
+/// What simplification does, in order. The passes after `layout` merge the transposes it leaves.
 pub const PIPELINE: &[Pass] = &[
     Pass { name: "dce", run: dce::run },
     Pass { name: "fold", run: fold::run },
@@ -33,6 +34,10 @@ pub const PIPELINE: &[Pass] = &[
     Pass { name: "fold-again", run: fold::run },
     Pass { name: "cse", run: cse::run },
     Pass { name: "dce-again", run: dce::run },
+    Pass { name: "layout", run: layout::run },
+    Pass { name: "algebra-again", run: algebra::run },
+    Pass { name: "cse-again", run: cse::run },
+    Pass { name: "dce-last", run: dce::run },
 ];
 
 /// What a step did, for dumps and reports.
