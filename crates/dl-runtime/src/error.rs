@@ -111,9 +111,9 @@ pub enum Error {
     IndexOutOfRange {
         /// The model's function.
         function: String,
-        /// The operation that used the index.
-        op: String,
-        /// Where in the model, as `file:line`.
+        /// The argument that holds the index; empty if it was computed.
+        argument: String,
+        /// Where in the model it is used, as `file:line:column`.
         location: String,
         /// The index.
         index: i64,
@@ -265,16 +265,14 @@ impl fmt::Display for Error {
                 f,
                 "`{function}`: argument `{argument}` has shape {found:?}: axis {axis} is empty; pass at least one sample, or skip the call for an empty batch"
             ),
-            Error::IndexOutOfRange { function, op, location, index, size } => {
-                write!(
-                    f,
-                    "`{function}`: {op} at {location} was given index {index}, but it has {}",
-                    count(*size as usize, "entry")
-                )?;
+            Error::IndexOutOfRange { function, argument, location, index, size } => {
+                let what = if argument.is_empty() { "an index".into() } else { format!("an index in `{argument}`") };
+                let entries = count(usize::try_from(*size).unwrap_or(0), "entry");
+                write!(f, "`{function}`: {what} is {index}, but what it selects from at {location} has {entries}")?;
                 if *size > 0 {
                     write!(f, ", so indices run from 0 to {}", size - 1)?;
                 }
-                write!(f, "; check the labels or tokens that were passed; no parameter was changed")
+                f.write_str("; no parameter was changed")
             }
             Error::Io { action, path, source } => {
                 write!(f, "{action}")?;
@@ -384,14 +382,14 @@ mod tests {
         );
         let index = Error::IndexOutOfRange {
             function: "loss".into(),
-            op: "cross_entropy".into(),
-            location: "src/net.rs:12".into(),
+            argument: "label".into(),
+            location: "src/net.rs:12:9".into(),
             index: 10,
             size: 10,
         };
         assert_eq!(
             index.to_string(),
-            "`loss`: cross_entropy at src/net.rs:12 was given index 10, but it has 10 entries, so indices run from 0 to 9; check the labels or tokens that were passed; no parameter was changed"
+            "`loss`: an index in `label` is 10, but what it selects from at src/net.rs:12:9 has 10 entries, so indices run from 0 to 9; no parameter was changed"
         );
     }
 }

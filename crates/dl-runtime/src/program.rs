@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dl_ir::{Bindings, DType, Graph, Loc, Module, NodeId};
+use dl_ir::{Bindings, Class, DType, Graph, InputKind, Loc, Module, NodeId, Op};
 
 use crate::assemble::Target;
 use crate::compile::{Code, compile};
@@ -91,8 +91,23 @@ impl Program {
         let axis = at.attrs.get_int("axis").max(0) as usize;
         let indexed = at.args.first().map(|&arg| &self.graph.ty(arg).shape);
         let size = indexed.and_then(|shape| shape.get(axis)?.as_const()).unwrap_or(0);
-        let (op, location) = (format!("`{}`", at.op.name()), self.places.name(at.loc));
-        Error::IndexOutOfRange { function: self.name.clone(), op, location, index, size }
+        let location = self.places.name(at.loc);
+        let argument = at.args.get(1).and_then(|&arg| self.argument(arg)).unwrap_or_default();
+        Error::IndexOutOfRange { function: self.name.clone(), argument, location, index, size }
+    }
+
+    /// The argument whose elements a node rearranges.
+    fn argument(&self, node: NodeId) -> Option<String> {
+        let at = &self.graph[node];
+        match (at.op, &at.args[..]) {
+            (Op::Input, _) => {
+                let input = self.graph.inputs.iter().find(|i| i.node == node && i.kind == InputKind::Arg)?;
+                Some(input.name.clone())
+            }
+            (Op::Cast, [arg, ..]) => self.argument(*arg),
+            (op, [arg, ..]) if op.class() == Class::Movement => self.argument(*arg),
+            _ => None,
+        }
     }
 }
 
