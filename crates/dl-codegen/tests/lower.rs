@@ -9,8 +9,9 @@ mod random_graph;
 use common::Numbers;
 use dl_codegen::Isa;
 use dl_ir::eval::{self, Inputs, Tensor};
-use dl_ir::plan::{GroupKind, fuse};
-use dl_ir::{Attrs, Builder, DType, Dim, Graph, InputKind, NodeId, Op, Role, Type};
+use dl_ir::plan::{GroupKind, fuse, memory};
+use dl_ir::text::parse_graph;
+use dl_ir::{Attrs, Builder, DType, Dim, Graph, InputKind, NodeId, Op, Role, Type, autodiff};
 use program::{Machine, differs, run_graph};
 
 fn tolerance(graph: &Graph) -> f64 {
@@ -44,7 +45,7 @@ fn mismatch(graph: &Graph, inputs: &Inputs) -> Option<String> {
 #[test]
 fn every_op_on_every_sample() {
     let mut failed = vec![];
-    for &op in Op::ALL.iter() {
+    for &op in Op::ALL {
         for (i, sample) in (op.def().samples)().into_iter().enumerate() {
             let graph = sample.graph(op).unwrap();
             let inputs: Inputs =
@@ -214,4 +215,91 @@ fn an_index_out_of_range_is_a_fault_at_its_node() {
     let fault = run_graph(&graph, &inputs, Machine::Compiled(&isa)).unwrap_err();
     let gather = graph.ids().find(|&n| graph[n].op == Op::Gather).unwrap();
     assert_eq!((fault.site, fault.value), (u64::from(gather.0) + 1, 5));
+}
+
+#[test]
+fn updates_are_written_over_what_they_replace() {
+    // Momentum: the gradient reads the parameter, which the update must not overwrite before.
+    let graph = parse_graph(
+        "%0 = input arg \"x\" f32[70, 33]\n%1 = input param \"w\" f32[70, 33]\n%2 = input state \"w.m\" f32[70, 33]\n\
+         %3 = mul %1 %0\n%4 = add %2 %3\n%5 = sub %1 %4\n%6 = transpose %1 perm=[1, 0]\n%7 = exp %6\n\
+         %8 = reduce_sum %7 axes=[0, 1]\nresult %8\nupdate \"w\" %5\nupdate \"w.m\" %4",
+    )
+    .unwrap();
+    let fused = fuse(&graph);
+    assert!(memory(&graph, &fused).copies.is_empty(), "{}", fused.show(&graph, None));
+    assert_right(&graph);
+    // The new value is the old one turned around: it cannot be written in place.
+    let turned =
+        parse_graph("%0 = input param \"w\" f32[40, 40]\n%1 = transpose %0 perm=[1, 0]\n%2 = neg %1\nupdate \"w\" %2")
+            .unwrap();
+    assert_eq!(memory(&turned, &fuse(&turned)).copies.len(), 1);
+    assert_right(&turned);
+}
+
+#[test]
+fn outputs_of_every_kind() {
+    for text in [
+        // An input, an alias of one, a constant, a value twice.
+        "%0 = input arg \"x\" f32[4, 6]\nresult %0",
+        "%0 = input arg \"x\" f32[4, 6]\n%1 = reshape %0 shape=[24]\nresult %1\nresult %0",
+        "%0 = const dtype=f32 shape=[] values=[2.5]\n%1 = broadcast %0 shape=[3, 5]\nresult %1\nresult %0",
+        "%0 = const dtype=i64 shape=[11] values=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]\n%1 = neg %0\nresult %0\nresult %1\nresult %1",
+        "%0 = iota dtype=f32 shape=[3, 7] axis=1\n%1 = exp %0\n%2 = reshape %1 shape=[21]\nresult %2\nresult %1",
+        // An alias of what is computed, used further.
+        "%0 = input arg \"x\" f32[4, 6]\n%1 = exp %0\n%2 = reshape %1 shape=[8, 3]\n%3 = reduce_sum %2 axes=[1]\n\
+         %4 = transpose %2 perm=[1, 0]\n%5 = reshape %4 shape=[4, 6]\n%6 = add %5 %0\nresult %3\nresult %6",
+        // Padding and joining what is computed, and slices of it.
+        "%0 = input arg \"x\" f32[4, 6]\n%1 = tanh %0\n%2 = const dtype=f32 shape=[] values=[-1.0]\n\
+         %3 = pad %1 %2 lo=[1, 0] hi=[0, 3]\n%4 = flip %3 axes=[0]\n%5 = slice %4 start=[1, 2] stop=[5, 9] step=[2, 3]\n\
+         %6 = concat %5 %5 axis=1\n%7 = neg %6\nresult %7",
+        // A scalar chain that many groups use, and bytes.
+        "%0 = input arg \"x\" f32[40]\n%1 = reduce_sum %0 axes=[0]\n%2 = tanh %1\n%3 = broadcast %2 shape=[40]\n\
+         %4 = mul %3 %0\n%5 = reduce_max %4 axes=[0]\n%6 = add %5 %2\n%7 = cast %0 dtype=u8\n%8 = add %7 %7\n\
+         %9 = reduce_sum %8 axes=[0]\nresult %6\nresult %4\nresult %8\nresult %9",
+    ] {
+        assert_right(&parse_graph(text).unwrap_or_else(|e| panic!("{e}\n{text}")));
+    }
+}
+
+#[test]
+fn poolings_take_epilogues() {
+    for (layout, shape) in [("last", [2i64, 7, 9, 5]), ("first", [2, 5, 7, 9])] {
+        for (kernel, stride, lo) in [(2, 2, 0), (3, 2, 1), (2, 3, 0), (6, 6, 0), (7, 1, 2)] {
+            let twice = |v: i64| vec![v, v];
+            let attrs = Attrs::new().ints("kernel", twice(kernel)).ints("stride", twice(stride));
+            let attrs =
+                attrs.ints("lo", twice(lo)).ints("hi", twice(lo)).ints("dilation", twice(1)).word("layout", layout);
+            for op in [Op::MaxPool, Op::SumPool] {
+                // The pooling, an activation, and the gradient of both.
+                let mut b = Builder::new();
+                let x = b.input(InputKind::Arg, "x", Type::new(DType::F32, shape));
+                let h = b.tanh(x).unwrap();
+                let y = b.push(op, &[h], attrs.clone()).unwrap();
+                let y = b.sigmoid(y).unwrap();
+                let axes: Vec<usize> = (0..4).collect();
+                let loss = b.sum(y, &axes, false).unwrap();
+                let grads = autodiff::gradient(&mut b, loss, &[x]).unwrap();
+                b.output(Role::Result, y);
+                b.output(Role::Grad("x".into()), grads[0].unwrap());
+                assert_right(&b.finish());
+            }
+        }
+    }
+}
+
+#[test]
+fn epilogues_read_by_row_and_by_column() {
+    // Biases along either axis of the product, one of them by a derived index, for every shape of tile.
+    for (m, n) in [(2, 3), (7, 4), (5, 19), (13, 33)] {
+        let text = format!(
+            "%0 = input arg \"a\" f32[{m}, 6]\n%1 = input arg \"b\" f32[6, {n}]\n%2 = input arg \"r\" f32[{m}, 1]\n\
+             %3 = input arg \"c\" f32[{n}]\n%4 = dot %0 %1 batch_a=[] batch_b=[] sum_a=[1] sum_b=[0]\n\
+             %5 = broadcast %2 shape=[{m}, {n}]\n%6 = broadcast %3 shape=[{m}, {n}]\n%7 = flip %5 axes=[0]\n\
+             %8 = add %4 %5\n%9 = add %8 %6\n%10 = mul %9 %7\nresult %10"
+        );
+        let graph = parse_graph(&text).unwrap();
+        assert_eq!(kinds(&graph), [GroupKind::Contract]);
+        assert_right(&graph);
+    }
 }

@@ -47,10 +47,11 @@ impl Ix {
     }
 }
 
-/// An address computed once for a scope: a buffer plus terms (variable, bytes).
+/// An address computed once for a scope: a buffer plus terms (what a variable is based on, bytes). Not the variable
+/// itself: the rows of a contraction bind one again and again.
 pub(super) struct Pointer {
     buf: BufId,
-    terms: Vec<(Var, i64)>,
+    terms: Vec<(Option<ir::Value>, i64)>,
     value: ir::Value,
 }
 
@@ -249,7 +250,12 @@ impl Emitter<'_> {
         let Some(((var, bytes), outer)) = terms.split_last() else {
             return self.bases[buf.0 as usize];
         };
-        if let Some(known) = self.pointers.iter().rev().find(|p| p.buf == buf && p.terms == terms) {
+        let base = |var: Var| match self.ix[var.0 as usize] {
+            Ix::Uniform { base, .. } | Ix::Vector { base, .. } => base,
+            Ix::Lanes(_) | Ix::Unset => None,
+        };
+        let key: Vec<(Option<ir::Value>, i64)> = terms.iter().map(|(var, bytes)| (base(*var), *bytes)).collect();
+        if let Some(known) = self.pointers.iter().rev().find(|p| p.buf == buf && p.terms == key) {
             return known.value;
         }
         let outer = self.pointer(buf, outer);
@@ -260,7 +266,7 @@ impl Emitter<'_> {
             }
             _ => outer,
         };
-        self.pointers.push(Pointer { buf, terms: terms.to_vec(), value });
+        self.pointers.push(Pointer { buf, terms: key, value });
         value
     }
 

@@ -80,10 +80,12 @@ impl Emitter<'_> {
             Rep::Lanes(registers) => registers,
             Rep::Const(lit) => vec![self.vector_constant(lit); self.registers(dtype)],
             Rep::Scalar(scalar) => {
-                let known = self.splats.iter().rev().find(|(v, _)| *v == value).map(|(_, register)| *register);
+                // By the scalar, as the rows of a contraction give one value many.
+                let key = (dtype, scalar);
+                let known = self.splats.iter().rev().find(|(of, _)| *of == key).map(|(_, register)| *register);
                 let register = known.unwrap_or_else(|| {
                     let register = self.splat(dtype, scalar);
-                    self.splats.push((value, register));
+                    self.splats.push((key, register));
                     register
                 });
                 vec![register; self.registers(dtype)]

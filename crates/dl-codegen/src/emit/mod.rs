@@ -98,7 +98,7 @@ struct Emitter<'a> {
     /// Addresses computed in the open scopes.
     pointers: Vec<Pointer>,
     /// Broadcasts computed in the open scopes.
-    splats: Vec<(Value, ir::Value)>,
+    splats: Vec<((DType, ir::Value), ir::Value)>,
     /// Memory that lanes which must not touch theirs are sent to.
     spare: Option<ir::StackSlot>,
     externs: [Option<ir::FuncRef>; EXTERNS.len()],

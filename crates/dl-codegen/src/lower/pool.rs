@@ -48,11 +48,14 @@ struct Windows<'g> {
     attrs: &'g Attrs,
 }
 
-/// An element of a window: its number, its offset on each spatial axis.
+/// An element of a window: its number in row-major order, and its place on each spatial axis.
 struct Tap {
-    number: i64,
+    number: Affine,
     at: Vec<Affine>,
 }
+
+/// Folds one tap into what has been carried from those before, `None` for the first.
+type Fold<'a, 'g> = &'a mut dyn FnMut(&mut Cx<'g>, &Tap, Option<&[Value]>) -> Vec<Value>;
 
 impl<'g> Windows<'g> {
     fn new(graph: &'g Graph, node: NodeId) -> Windows<'g> {
@@ -75,17 +78,47 @@ impl<'g> Windows<'g> {
         self.attrs.get_ints("kernel").iter().product()
     }
 
-    fn tap(&self, number: i64) -> Tap {
-        let (mut rest, mut at) = (number, vec![Affine::from(0); self.axes.len()]);
-        for s in (0..self.axes.len()).rev() {
-            at[s] = Affine::from(rest % self.ints("kernel", s));
-            rest /= self.ints("kernel", s);
-        }
-        Tap { number, at }
+    fn is_unrolled(&self) -> bool {
+        self.size() <= MOST_UNROLLED
     }
 
+    /// All taps of an unrolled window.
     fn taps(&self) -> impl Iterator<Item = Tap> {
-        (0..self.size()).map(|number| self.tap(number))
+        (0..self.size()).map(|number| {
+            let (mut rest, mut at) = (number, vec![Affine::from(0); self.axes.len()]);
+            for s in (0..self.axes.len()).rev() {
+                at[s] = Affine::from(rest % self.ints("kernel", s));
+                rest /= self.ints("kernel", s);
+            }
+            Tap { number: number.into(), at }
+        })
+    }
+
+    /// Folds over all taps in order: one after the other in a small window, in loops that start from `init` in a large
+    /// one.
+    fn each_tap(&self, cx: &mut Cx<'g>, init: &[Value], f: Fold<'_, 'g>) -> Vec<Value> {
+        if !self.is_unrolled() {
+            return self.tap_loops(cx, init, &mut vec![], f);
+        }
+        let mut carried: Option<Vec<Value>> = None;
+        for tap in self.taps() {
+            carried = Some(f(cx, &tap, carried.as_deref()));
+        }
+        carried.unwrap_or_else(|| init.to_vec())
+    }
+
+    fn tap_loops(&self, cx: &mut Cx<'g>, carried: &[Value], at: &mut Vec<Affine>, f: Fold<'_, 'g>) -> Vec<Value> {
+        if at.len() == self.axes.len() {
+            let number =
+                at.iter().enumerate().fold(Affine::from(0), |n, (s, i)| n * self.ints("kernel", s) + i.clone());
+            return f(cx, &Tap { number, at: at.clone() }, Some(carried));
+        }
+        cx.for_carry(0, self.ints("kernel", at.len()), carried, |cx, var, carried| {
+            at.push(var.into());
+            let next = self.tap_loops(cx, carried, at, f);
+            at.pop();
+            next
+        })
     }
 
     /// The image element at a tap of the window at `window`, and whether it lies inside of the image, if not always.
@@ -105,45 +138,12 @@ impl<'g> Windows<'g> {
     fn fold(&self, cx: &mut Cx<'g>, window: &[Affine], op: ReduceOp) -> Value {
         let x = self.arg(0);
         let image = shape(self.graph, x);
-        let value = |cx: &mut Cx<'g>, tap: &Tap| {
+        let init = identity(cx, op, self.dtype);
+        self.each_tap(cx, &[init], &mut |cx, tap, carried| {
             let (at, inside) = self.element(cx, &image, window, tap);
             let value = cx.guarded(x, &at, inside);
-            inside.map_or(value, |inside| {
-                let other = identity(cx, op, self.dtype);
-                cx.select(inside, value, other)
-            })
-        };
-        if self.size() <= MOST_UNROLLED {
-            let mut result = None;
-            for tap in self.taps() {
-                let value = value(cx, &tap);
-                result = Some(result.map_or(value, |result| combine(cx, op, result, value)));
-            }
-            return result.unwrap_or_else(|| cx.zero(self.dtype));
-        }
-        let start = identity(cx, op, self.dtype);
-        self.each_tap(cx, start, &mut vec![], &mut |cx, tap, carried| {
-            let value = value(cx, tap);
-            combine(cx, op, carried, value)
-        })
-    }
-
-    /// Serial loops over the taps.
-    fn each_tap(
-        &self,
-        cx: &mut Cx<'g>,
-        start: Value,
-        at: &mut Vec<Affine>,
-        f: &mut dyn FnMut(&mut Cx<'g>, &Tap, Value) -> Value,
-    ) -> Value {
-        if at.len() == self.axes.len() {
-            return f(cx, &Tap { number: 0, at: at.clone() }, start);
-        }
-        cx.for_carry(0, self.ints("kernel", at.len()), &[start], |cx, var, carried| {
-            at.push(var.into());
-            let next = self.each_tap(cx, carried[0], at, f);
-            at.pop();
-            vec![next]
+            let value = inside.map_or(value, |inside| cx.select(inside, value, init));
+            vec![carried.map_or(value, |carried| combine(cx, op, carried[0], value))]
         })[0]
     }
 
@@ -151,7 +151,8 @@ impl<'g> Windows<'g> {
     fn spread(&self, cx: &mut Cx<'g>, image: &[Affine]) -> Value {
         let dy = self.arg(0);
         let places = shape(self.graph, dy);
-        let value = |cx: &mut Cx<'g>, tap: &Tap, carried: Option<Value>| {
+        let zero = cx.zero(self.dtype);
+        self.each_tap(cx, &[zero], &mut |cx, tap, carried| {
             let mut window = image.to_vec();
             let mut inside = None;
             for (s, &axis) in self.axes.iter().enumerate() {
@@ -163,58 +164,54 @@ impl<'g> Windows<'g> {
                 window[axis] = place;
             }
             let value = cx.guarded(dy, &window, inside);
-            let zero = cx.zero(self.dtype);
             let value = inside.map_or(value, |inside| cx.select(inside, value, zero));
-            carried.map_or(value, |carried| cx.bin(BinOp::Add, carried, value))
-        };
-        if self.size() <= MOST_UNROLLED {
-            let mut sum = None;
-            for tap in self.taps() {
-                sum = Some(value(cx, &tap, sum));
-            }
-            return sum.unwrap_or_else(|| cx.zero(self.dtype));
-        }
-        let start = cx.zero(self.dtype);
-        self.each_tap(cx, start, &mut vec![], &mut |cx, tap, carried| value(cx, tap, Some(carried)))
+            vec![carried.map_or(value, |carried| cx.bin(BinOp::Add, carried[0], value))]
+        })[0]
     }
 
-    /// The number of the first maximum of a window, as an integer as wide as the elements.
+    /// The number of the first maximum of a window.
     fn first_max(&self, cx: &mut Cx<'g>, window: &[Affine]) -> Value {
         let x = self.arg(0);
         let image = shape(self.graph, x);
-        let number = if self.dtype == DType::F64 { DType::I64 } else { DType::I32 };
-        // The best value, its tap, and whether there is one yet where the window may begin outside of the image.
-        let mut best: Option<(Value, Value, Option<Value>)> = None;
-        for tap in self.taps() {
-            let (at, inside) = self.element(cx, &image, window, &tap);
+        let padded = ["lo", "hi"].iter().any(|side| self.attrs.get_ints(side).iter().any(|&p| p > 0));
+        // The best value and its tap; where windows may begin outside of the image, also whether there is one yet.
+        let none = cx.number(DType::Bool, 0.0);
+        let least = identity(cx, ReduceOp::Max, self.dtype);
+        let mut init = vec![least, self.number(cx, &Affine::from(0))];
+        init.extend(padded.then_some(none));
+        self.each_tap(cx, &init, &mut |cx, tap, carried| {
+            let (at, inside) = self.element(cx, &image, window, tap);
             let value = cx.guarded(x, &at, inside);
-            let this = cx.number(number, tap.number as f64);
-            best = Some(match best {
-                None => (value, this, inside),
-                Some((most, first, found)) => {
-                    let mut wins = beats(cx, self.dtype, value, most);
-                    if let Some(found) = found {
-                        let none = cx.un(UnOp::Not, found);
-                        wins = cx.bin(BinOp::Or, wins, none);
-                    }
-                    if let Some(inside) = inside {
-                        wins = cx.bin(BinOp::And, wins, inside);
-                    }
-                    let found = match (found, inside) {
-                        (Some(found), Some(inside)) => Some(cx.bin(BinOp::Or, found, inside)),
-                        _ => None,
-                    };
-                    (cx.select(wins, value, most), cx.select(wins, this, first), found)
-                }
-            });
-        }
-        best.map_or_else(|| cx.zero(number), |(_, first, _)| first)
+            let this = self.number(cx, &tap.number);
+            let inside = padded.then(|| inside.unwrap_or_else(|| cx.number(DType::Bool, 1.0)));
+            let Some(carried) = carried else {
+                return [value, this].into_iter().chain(inside).collect();
+            };
+            let mut wins = beats(cx, self.dtype, value, carried[0]);
+            let mut found = None;
+            if let Some(inside) = inside {
+                let first = cx.un(UnOp::Not, carried[2]);
+                wins = cx.bin(BinOp::Or, wins, first);
+                wins = cx.bin(BinOp::And, wins, inside);
+                found = Some(cx.bin(BinOp::Or, carried[2], inside));
+            }
+            let best = [cx.select(wins, value, carried[0]), cx.select(wins, this, carried[1])];
+            best.into_iter().chain(found).collect()
+        })[1]
     }
 
-    /// The cotangent if the first maximum is tap `number`, else 0.
-    fn share(&self, cx: &mut Cx<'g>, first: Value, number: i64, cotangent: Value) -> Value {
-        let this = cx.number(cx.dtype(first), number as f64);
-        let (hit, zero) = (cx.cmp(CmpOp::Eq, first, this), cx.zero(self.dtype));
+    /// A tap's number as a value, for small windows of the width of the elements.
+    fn number(&self, cx: &mut Cx<'g>, number: &Affine) -> Value {
+        match number.as_const().filter(|_| self.is_unrolled() && self.dtype != DType::F64) {
+            Some(n) => cx.number(DType::I32, n as f64),
+            None => cx.index_value(number.clone()),
+        }
+    }
+
+    /// The cotangent if the first maximum is this tap, else 0.
+    fn share(&self, cx: &mut Cx<'g>, first: Value, tap: &Tap, cotangent: Value) -> Value {
+        let (this, zero) = (self.number(cx, &tap.number), cx.zero(self.dtype));
+        let hit = cx.cmp(CmpOp::Eq, first, this);
         cx.select(hit, cotangent, zero)
     }
 
@@ -229,12 +226,13 @@ impl<'g> Windows<'g> {
         let mut kernels = vec![nest(source, name, &places, |cx, window| {
             let first = self.first_max(cx, window);
             let cotangent = cx.value_at(self.arg(1), window);
-            for tap in self.taps() {
-                let (at, _) = self.element(cx, &image, window, &tap);
-                let share = self.share(cx, first, tap.number, cotangent);
+            self.each_tap(cx, &[], &mut |cx, tap, _| {
+                let (at, _) = self.element(cx, &image, window, tap);
+                let share = self.share(cx, first, tap, cotangent);
                 cx.bind(self.node, &at, share);
                 store_outputs(cx, &at);
-            }
+                vec![]
+            });
         })?];
         for (s, &axis) in self.axes.iter().enumerate() {
             let covered = |s: usize| places[self.axes[s]] * self.ints("stride", s);
@@ -296,11 +294,12 @@ impl<'g> Windows<'g> {
     fn add_shares(&self, cx: &mut Cx<'g>, image: &[i64], window: &[Affine]) {
         let first = self.first_max(cx, window);
         let cotangent = cx.value_at(self.arg(1), window);
-        for tap in self.taps() {
-            let (at, inside) = self.element(cx, image, window, &tap);
-            let share = self.share(cx, first, tap.number, cotangent);
+        self.each_tap(cx, &[], &mut |cx, tap, _| {
+            let (at, inside) = self.element(cx, image, window, tap);
+            let share = self.share(cx, first, tap, cotangent);
             cx.add_to_node(self.node, &at, share, inside);
-        }
+            vec![]
+        });
     }
 }
 

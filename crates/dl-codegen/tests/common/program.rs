@@ -7,8 +7,8 @@ use dl_codegen::abi::Fault;
 use dl_codegen::kernel::{Access, interp, verify::verify};
 use dl_codegen::lower::{self, BufRef};
 use dl_ir::eval::{Data, Inputs, Tensor};
-use dl_ir::plan::{check, fuse, memory};
-use dl_ir::{Graph, NodeId};
+use dl_ir::plan::{MemoryPlan, Slot, check, fuse, memory};
+use dl_ir::{Graph, NodeId, Output, Role};
 
 /// What runs the kernels.
 #[derive(Clone, Copy)]
@@ -17,57 +17,82 @@ pub enum Machine<'a> {
     Compiled(&'a Isa),
 }
 
-/// The outputs of a bound graph, or the first fault.
+/// The outputs of a bound graph, or the first fault. Values lie where the memory plan puts them, and updates are read
+/// from the inputs that they replace.
 pub fn run_graph(graph: &Graph, inputs: &Inputs, machine: Machine<'_>) -> Result<Vec<Tensor>, Fault> {
     let fused = fuse(graph);
     let plan = memory(graph, &fused);
-    check(graph, &fused, &plan).unwrap_or_else(|e| panic!("{e}\n{}", fused.show(graph, Some(&plan))));
-    let mut memory: HashMap<NodeId, Vec<u8>> = HashMap::new();
+    let show = || format!("{}\n{graph}", fused.show(graph, Some(&plan)));
+    check(graph, &fused, &plan).unwrap_or_else(|e| panic!("{e}\n{}", show()));
+    let mut storage = Storage { plan: &plan, arena: vec![0xCD; plan.arena_bytes as usize], inputs: HashMap::new() };
     for input in &graph.inputs {
-        memory.insert(input.node, inputs[&input.name].to_bytes());
+        storage.inputs.insert(input.node, inputs[&input.name].to_bytes());
     }
-    for (index, group) in fused.groups.iter().enumerate() {
-        let lowered = lower::group(graph, &fused, index)
-            .unwrap_or_else(|e| panic!("{e}\n{}\n{graph}", fused.show(graph, Some(&plan))));
+    for index in 0..fused.groups.len() {
+        let lowered = lower::group(graph, &fused, index).unwrap_or_else(|e| panic!("group {index}: {e}\n{}", show()));
         let mut temps: HashMap<u32, Vec<u8>> = HashMap::new();
         for l in lowered.kernels {
-            verify(&l.kernel).unwrap_or_else(|e| panic!("{e}\n{}\n{graph}", l.kernel));
-            let content = |(i, buf): (usize, &BufRef)| {
+            verify(&l.kernel).unwrap_or_else(|e| panic!("{e}\n{}\n{}", l.kernel, show()));
+            let mut content = |(i, buf): (usize, &BufRef)| {
                 let b = &l.kernel.bufs[i];
-                let blank = || vec![0xCD; b.len as usize * b.dtype.size()];
+                let bytes = b.len as usize * b.dtype.size();
                 match buf {
-                    BufRef::Node(node) => memory.get(node).cloned().unwrap_or_else(blank),
-                    BufRef::Temp { index, .. } => temps.get(index).cloned().unwrap_or_else(blank),
-                    BufRef::Scratch { .. } => blank(),
+                    BufRef::Node(node) => storage.bytes(*node, bytes).to_vec(),
+                    BufRef::Temp { index, .. } => temps.get(index).cloned().unwrap_or_else(|| vec![0xCD; bytes]),
+                    BufRef::Scratch { .. } => vec![0xCD; bytes],
                 }
             };
-            let mut bufs: Vec<Vec<u8>> = l.bufs.iter().enumerate().map(content).collect();
+            let mut bufs: Vec<Vec<u8>> = l.bufs.iter().enumerate().map(&mut content).collect();
             let fault = match machine {
                 Machine::Interpreter => interp::run(&l.kernel, &mut bufs, 0..l.kernel.parts)
-                    .unwrap_or_else(|e| panic!("{e}\n{}\n{graph}", l.kernel)),
+                    .unwrap_or_else(|e| panic!("{e}\n{}\n{}", l.kernel, show())),
                 Machine::Compiled(isa) => crate::common::run(&l.kernel, isa, &mut bufs),
             };
             if fault.site != 0 {
                 return Err(fault);
             }
             for (i, bytes) in bufs.into_iter().enumerate() {
-                if l.kernel.bufs[i].access == Access::Read {
-                    continue;
-                }
                 match l.bufs[i] {
-                    BufRef::Node(node) => _ = memory.insert(node, bytes),
+                    _ if l.kernel.bufs[i].access == Access::Read => {}
+                    BufRef::Node(node) => storage.bytes(node, bytes.len()).copy_from_slice(&bytes),
                     BufRef::Temp { index, .. } => _ = temps.insert(index, bytes),
                     BufRef::Scratch { .. } => {}
                 }
             }
         }
-        assert!(group.outputs.iter().all(|o| memory.contains_key(o)), "group {index} did not store its outputs");
     }
-    let tensor = |node: NodeId| {
-        let (ty, root) = (graph.ty(node), fused.root(node).unwrap());
-        Tensor::from_bytes(ty.dtype, &ty.sizes().unwrap(), &memory[&root]).unwrap()
+    let size = |node: NodeId| graph.ty(node).sizes().unwrap().iter().product::<usize>() * graph.ty(node).dtype.size();
+    let copied: Vec<_> = plan.copies.iter().map(|&(from, to)| (to, storage.bytes(from, size(from)).to_vec())).collect();
+    let mut tensor = |output: &Output| {
+        let ty = graph.ty(output.node);
+        let from = match &output.role {
+            Role::Update(name) => graph.input(name).unwrap().node,
+            _ => fused.root(output.node).unwrap(),
+        };
+        let bytes = match copied.iter().find(|(to, _)| *to == from && matches!(output.role, Role::Update(_))) {
+            Some((_, bytes)) => bytes.clone(),
+            None => storage.bytes(from, size(output.node)).to_vec(),
+        };
+        Tensor::from_bytes(ty.dtype, &ty.sizes().unwrap(), &bytes).unwrap()
     };
-    Ok(graph.outputs.iter().map(|o| tensor(o.node)).collect())
+    Ok(graph.outputs.iter().map(&mut tensor).collect())
+}
+
+/// The memory of a program.
+struct Storage<'a> {
+    plan: &'a MemoryPlan,
+    arena: Vec<u8>,
+    inputs: HashMap<NodeId, Vec<u8>>,
+}
+
+impl Storage<'_> {
+    /// The value of a node of so many bytes.
+    fn bytes(&mut self, node: NodeId, size: usize) -> &mut [u8] {
+        match self.plan.slots[node.index()].unwrap() {
+            Slot::Input(input) => &mut self.inputs.get_mut(&input).unwrap()[..size],
+            Slot::Arena { offset, .. } => &mut self.arena[offset as usize..offset as usize + size],
+        }
+    }
 }
 
 /// Whether two tensors agree: integers exactly, floats within `relative` of their size or of 1.

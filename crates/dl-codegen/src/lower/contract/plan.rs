@@ -313,7 +313,7 @@ fn block(extent: u64, target: u64, unit: u64) -> u64 {
         return extent;
     }
     let near = (target / 2).max(1)..=target + target / 2;
-    let divisor = near.filter(|d| extent % d == 0).min_by_key(|d| (d % unit != 0, d.abs_diff(target)));
+    let divisor = near.filter(|d| extent.is_multiple_of(*d)).min_by_key(|d| (d % unit != 0, d.abs_diff(target)));
     divisor.unwrap_or_else(|| target.next_multiple_of(unit))
 }
 
