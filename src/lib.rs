@@ -63,7 +63,7 @@ pub use ndarray;
 ///
 /// # Methods of the struct
 ///
-/// `new(sizes.., seed)`; for each public function `f` a method `f` and `explain_f`, which tells what it was compiled to;
+/// `new(sizes.., seed)` and `with_options(sizes.., seed, options)`; for each public function `f` a method `f` and `explain_f`, which tells what it was compiled to;
 /// for those with `#[train]` also `train_f`, `grad_f` and `explain_train_f`; and those of [`Model`], to which the struct
 /// dereferences: `save`, `load`, `summary`, `parameters`. Arguments are references to `ndarray` arrays or views of the
 /// declared rank and element type, scalars are plain numbers.
@@ -78,7 +78,7 @@ macro_rules! model {
 #[doc(hidden)]
 pub mod __private {
     pub use dl_macros::model;
-    pub use dl_runtime::{Error, Gradients, IntoArg, Model, Optimizer, Seed, Source};
+    pub use dl_runtime::{Error, Gradients, IntoArg, Model, Optimizer, Options, Seed, Source};
     pub use ndarray;
 }
 
@@ -91,3 +91,8 @@ pub mod prelude {
     pub use dl_train::progress::Progress;
     pub use ndarray::{Array1, Array2, Array3, Array4};
 }
+
+/// The program of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

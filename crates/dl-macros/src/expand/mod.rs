@@ -74,32 +74,44 @@ fn model_items(root: &TokenStream, model: &Model, resolved: &Resolved<'_>) -> To
     }
 }
 
-/// `new`, with a size for each `dim` of the model in front of the seed.
+/// `new` and `with_options`, with a size for each `dim` of the model in front of the seed.
 fn constructor(root: &TokenStream, model: &Model, resolved: &Resolved<'_>) -> TokenStream {
     let text = resolved.module.as_ref().map(dl_ir::text::print_module).unwrap_or_default();
     let dims = &model.body.dims;
     let args: Vec<Ident> = dims.iter().map(|d| Ident::new(&d.to_string().to_lowercase(), d.span())).collect();
     let names = dims.iter().map(Ident::to_string);
-    let seed = hygienic("seed");
-    let source = hygienic("SOURCE");
-    let mut doc =
-        "Makes the model with parameters that start as in PyTorch, from random numbers of this seed.".to_string();
+    let (seed, options, source) = (hygienic("seed"), hygienic("options"), hygienic("SOURCE"));
+    let mut sizes = String::new();
     for (dim, arg) in dims.iter().zip(&args) {
-        doc.push_str(&format!("\n\n- `{arg}`: the size of `{dim}`"));
+        sizes.push_str(&format!("\n\n- `{arg}`: the size of `{dim}`"));
     }
-    doc.push_str("\n\n# Errors\nIf a size is zero or breaks a fact that the model requires, or there is no memory for the parameters.");
+    let errors = "\n\n# Errors\nIf a size is zero or breaks a fact that the model requires, or there is no memory for the parameters";
+    let doc = format!(
+        "Makes the model with parameters that start as in PyTorch, from random numbers of this seed, and the options of \
+         the environment.{sizes}{errors}, or if the environment sets an option to something that means nothing."
+    );
+    let options_doc = format!("As `new`, with options of the program instead of the environment's.{sizes}{errors}.");
     quote! {
         #[doc = #doc]
         pub fn new(
             #(#args: ::core::primitive::usize,)*
             #seed: #root::__private::Seed,
         ) -> ::core::result::Result<Self, #root::__private::Error> {
+            Self::with_options(#(#args,)* #seed, #root::__private::Options::from_env()?)
+        }
+
+        #[doc = #options_doc]
+        pub fn with_options(
+            #(#args: ::core::primitive::usize,)*
+            #seed: #root::__private::Seed,
+            #options: #root::__private::Options,
+        ) -> ::core::result::Result<Self, #root::__private::Error> {
             static #source: #root::__private::Source = #root::__private::Source {
                 text: #text,
                 file: ::core::file!(),
             };
             ::core::result::Result::Ok(Self {
-                model: #root::__private::Model::new(&#source, &[#((#names, #args)),*], #seed)?,
+                model: #root::__private::Model::with_options(&#source, &[#((#names, #args)),*], #seed, #options)?,
             })
         }
     }

@@ -259,8 +259,8 @@ impl<'a> Resolver<'a, '_> {
                 body.functions.iter().find(|f| f.name == other && (!trained || f.train.is_some()))
             };
             let other = ["train_", "grad_", "explain_train_"].into_iter().find_map(|prefix| of(prefix, true));
-            if name == "new" {
-                self.error(&function.name, "`new` makes the model; give the function another name");
+            if matches!(name.as_str(), "new" | "with_options") {
+                self.error(&function.name, format!("`{name}` makes the model; give the function another name"));
             } else if let Some(other) = other.or_else(|| of("explain_", false)) {
                 let message =
                     format!("`{}` makes a method `{name}` beside its own; give this function another name", other.name);

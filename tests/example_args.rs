@@ -1,0 +1,51 @@
+//! The command line of the examples.
+
+#[path = "../examples/support/args.rs"]
+mod args;
+
+use args::Args;
+
+const HELP: &str = "\
+Does something.
+
+  --epochs N    passes over the data [5]
+  --data DIR    where the data lies [some/where]
+  --load FILE   a model to begin with
+  --explain     say more
+  --help        print this";
+
+fn parse(args: &[&str]) -> Result<Args, String> {
+    Args::parse(HELP, args.iter().map(|arg| arg.to_string())).map_err(|error| error.to_string())
+}
+
+#[test]
+fn defaults_come_from_the_help_text() {
+    let args = parse(&[]).unwrap();
+    assert_eq!(args.get::<u32>("--epochs").unwrap(), 5);
+    assert_eq!(args.get::<String>("--data").unwrap(), "some/where");
+    assert_eq!(args.optional::<String>("--load").unwrap(), None);
+    assert!(!args.has("--explain") && !args.has("--help"));
+}
+
+#[test]
+fn values_follow_or_are_joined_and_the_last_one_counts() {
+    let args = parse(&["--epochs", "7", "--explain", "--load=a=b", "--epochs=9"]).unwrap();
+    assert_eq!(args.get::<u32>("--epochs").unwrap(), 9);
+    assert_eq!(args.get::<String>("--load").unwrap(), "a=b");
+    assert!(args.has("--explain"));
+}
+
+#[test]
+fn mistakes_are_told_with_a_way_out() {
+    let mistake = |args: &[&str]| parse(args).unwrap_err();
+    assert_eq!(mistake(&["--epoch", "3"]), "there is no option `--epoch`; did you mean `--epochs`?");
+    assert_eq!(mistake(&["--lod=x"]), "there is no option `--lod`; did you mean `--load`?");
+    assert_eq!(mistake(&["something"]), "there is no option `something`");
+    assert_eq!(mistake(&["--epochs"]), "`--epochs` needs a value: `--epochs N`");
+    assert_eq!(mistake(&["--load", "--explain"]), "`--load` needs a value: `--load FILE`");
+    assert_eq!(mistake(&["--explain=yes"]), "`--explain` takes no value");
+
+    let args = parse(&["--epochs", "many"]).unwrap();
+    let message = args.get::<u32>("--epochs").unwrap_err().to_string();
+    assert_eq!(message, "`--epochs many`: invalid digit found in string");
+}
