@@ -63,11 +63,8 @@ pub(crate) fn compile(
         None => (Code::Interpreted, graph, "not compiled: the evaluator runs the graph\n".to_string()),
         Some(target) => {
             let graph = simplify(name, &graph, target.dump)?;
-            match assemble(name, &graph, target) {
-                Ok((kernels, explanation)) => (Code::Kernels(Box::new(kernels)), graph, explanation),
-                // Until every kind of group is lowered.
-                Err(error) => (Code::Interpreted, graph, format!("not compiled: {error}\n")),
-            }
+            let (kernels, explanation) = assemble(name, &graph, target)?;
+            (Code::Kernels(Box::new(kernels)), graph, explanation)
         }
     };
     let (inputs, staging) = inputs(context, &graph)?;
