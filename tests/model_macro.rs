@@ -62,8 +62,9 @@ fn every_construct_runs() -> dl::Result<()> {
     let bias = net.parameter("twice.bias")?.to_array::<f32>()?.into_dimensionality::<ndarray::Ix1>().unwrap();
     let apply = |x: &Array2<f32>| x.dot(&weight.t()) + &bias;
     let expected = apply(&apply(&rows.to_owned()));
-    assert_eq!(net.shared(rows)?, net.shared(&rows)?);
-    let difference = (&net.shared(&rows)? - &expected).mapv(f32::abs).sum();
+    let by_reference = &rows;
+    assert_eq!(net.shared(rows)?, net.shared(by_reference)?);
+    let difference = (&net.shared(rows)? - &expected).mapv(f32::abs).sum();
     assert!(difference < 1e-4, "{difference}");
 
     let (z, best, sum) = net.mix(&array![[1.0, 2.0], [3.0, 0.0]], &array![0.0, 1.0], 0.5)?;
