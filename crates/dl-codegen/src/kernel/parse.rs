@@ -1,4 +1,4 @@
-//! Reads the text of kernels; the grammar is that of [`text`](super::text).
+//! Reads the text of kernels; the grammar is that of `text`.
 
 use super::*;
 use crate::Error;
