@@ -303,3 +303,22 @@ fn epilogues_read_by_row_and_by_column() {
         assert_right(&graph);
     }
 }
+
+/// Without AVX, instructions with an operand in memory need it at a multiple of 16 bytes.
+#[test]
+fn comparisons_with_unaligned_elements() {
+    for (dtype, op) in
+        [DType::F32, DType::F64].into_iter().flat_map(|t| [Op::Lt, Op::Le, Op::Eq, Op::Ne].map(|op| (t, op)))
+    {
+        let mut b = Builder::new();
+        let x = b.input(InputKind::Arg, "x", Type::new(dtype, [38]));
+        let unaligned = b.slice(x, &[Dim::from(1)], &[Dim::from(38)], &[1]).unwrap();
+        let bound = b.constant(dtype, 0.5);
+        let compared = b.elementwise(op, &[bound, unaligned]).unwrap();
+        let one = b.constant(dtype, 1.0);
+        let chosen = b.select(compared, one, bound).unwrap();
+        b.output(Role::Result, chosen);
+        let graph = b.finish();
+        assert_eq!(mismatch(&graph, &draw(&graph, 3)), None);
+    }
+}

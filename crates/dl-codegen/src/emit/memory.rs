@@ -176,6 +176,12 @@ impl Emitter<'_> {
 
     /// Loads one register of consecutive elements.
     pub fn load_register(&mut self, memory: DType, pointer: ir::Value, disp: i32) -> ir::Value {
+        if memory.is_float() && !self.isa.has_fma() {
+            // Cranelift folds a load of floats into `cmpps`, which without AVX faults on unaligned memory.
+            let bits = if memory == DType::F32 { types::I32X4 } else { types::I64X2 };
+            let bits = self.b.ins().load(bits, FLAGS, pointer, disp);
+            return self.recast(vector_type(memory), bits);
+        }
         if memory.size() > 1 {
             return self.b.ins().load(vector_type(memory), FLAGS, pointer, disp);
         }
