@@ -251,7 +251,7 @@ impl Product<'_> {
             a = a + counter.clone() * (x.a * o.size as i64);
             b = b + counter.clone() * if panel { self.panel } else { x.b * o.size as i64 };
         }
-        let bounds = self.bounds(cx, step);
+        let bounds = self.bounds(cx, step, (&mut a, &mut b));
         let stride = |blocks: Option<Blocks>| blocks.map_or((0, 0), |x| (p.free[x.axis].a, p.free[x.axis].b));
         let ((a_m, _), (a_n, b_n)) = (stride(p.m), stride(p.n));
         let store = |cx: &mut Cx<'_>, row: Affine, column: Affine, acc: Value| {
@@ -313,19 +313,35 @@ impl Product<'_> {
         sums[0]
     }
 
-    /// The bounds of the summed loops, in the given block of a split sum.
-    fn bounds(&self, cx: &mut Cx<'_>, step: Option<&Step>) -> Vec<(Affine, Affine)> {
+    /// The bounds of the summed loops. For a block of a split sum the operands move to where it starts, so that bounds
+    /// are numbers, which the emitter unrolls, wherever blocks are equally large.
+    fn bounds(
+        &self,
+        cx: &mut Cx<'_>,
+        step: Option<&Step>,
+        (a, b): (&mut Affine, &mut Affine),
+    ) -> Vec<(Affine, Affine)> {
         let sums = &self.plan.sums;
         let mut bounds: Vec<_> = sums.iter().map(|x| (Affine::from(0), Affine::from(x.extent as i64))).collect();
         let (Some(split), Some(step)) = (self.plan.split, step) else { return bounds };
+        let mut start = |i: usize, first: Affine| {
+            *a = a.clone() + first.clone() * sums[i].a;
+            *b = b.clone() + first * sums[i].b;
+        };
         let extent = sums[split.at].extent;
         let (mut rest, block) = cx.div_mod(&step.block, extent.div_ceil(split.size) as i64);
         let lo = block * split.size as i64;
-        let hi = at_most(cx, lo.clone() + split.size as i64, extent);
-        bounds[split.at] = (lo, hi);
+        bounds[split.at] = if extent.is_multiple_of(split.size) {
+            start(split.at, lo);
+            (Affine::from(0), Affine::from(split.size as i64))
+        } else {
+            let hi = at_most(cx, lo.clone() + split.size as i64, extent);
+            (lo, hi)
+        };
         for i in (0..split.at).rev() {
             let (next, here) = cx.div_mod(&rest, sums[i].extent as i64);
-            bounds[i] = (here.clone(), here + 1);
+            start(i, here);
+            bounds[i] = (Affine::from(0), Affine::from(1));
             rest = next;
         }
         bounds

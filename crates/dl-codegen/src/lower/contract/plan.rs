@@ -254,12 +254,12 @@ impl Plan {
         }
         let count = self.outer_count();
         if depth > LONG_SUM || count < wanted && depth >= 256 {
-            self.split = Some(self.cut_sum(depth, wanted.div_ceil(count)));
+            self.split = self.cut_sum(depth, if count < wanted { wanted } else { 1 });
         }
         let chunks = self.split.map_or(1, |s| s.chunks());
         // What a part is worth at least, and at most so many of them.
         let each = (work / count / chunks).max(1);
-        let least = if chunks > 1 { count } else { PART_WORK.div_ceil(each) };
+        let least = if chunks > 1 { count * chunks / wanted } else { PART_WORK.div_ceil(each) };
         self.group = least.max((count * chunks).div_ceil(MAX_PARTS)).clamp(1, count);
     }
 
@@ -287,8 +287,8 @@ impl Plan {
         (self.m, self.n, self.outer) = (m, n, outer);
     }
 
-    /// Splits the sum into about so many chunks.
-    fn cut_sum(&self, depth: u64, chunks: u64) -> Split {
+    /// Splits the sum into about so many chunks, if it can be cut into blocks.
+    fn cut_sum(&self, depth: u64, chunks: u64) -> Option<Split> {
         let longest = if self.form == Form::Sums { 512 } else { 256 };
         let target = (depth / chunks).clamp(128, longest);
         // The innermost loops which together are not longer than a block stay whole.
@@ -299,10 +299,15 @@ impl Plan {
             at -= 1;
         }
         let extent = self.sums[at].extent;
-        let size = block(extent, (target / inner).max(1), if at + 1 == self.sums.len() { 4 } else { 1 });
+        let innermost = at + 1 == self.sums.len();
+        let mut size = block(extent, (target / inner).max(1), if innermost { 4 } else { 1 });
+        if self.form == Form::Sums && innermost && !extent.is_multiple_of(size) {
+            // Vectors along a loop whose length is known only at run time are no vectors.
+            size = extent;
+        }
         let outer: u64 = self.sums[..at].iter().map(|s| s.extent).product();
         let blocks = outer * extent.div_ceil(size);
-        Split { at, size, blocks, group: blocks.div_ceil(chunks.clamp(1, blocks)) }
+        (blocks > 1).then(|| Split { at, size, blocks, group: blocks.div_ceil(chunks.clamp(1, blocks)) })
     }
 }
 

@@ -1,0 +1,203 @@
+//! Products and convolutions against the evaluator: every transposition, odd sizes, split sums, packed operands, the
+//! layers of small networks.
+
+mod common;
+#[path = "common/program.rs"]
+mod program;
+
+use common::Numbers;
+use dl_codegen::Isa;
+use dl_ir::eval::{self, Inputs, Tensor};
+use dl_ir::plan::fuse;
+use dl_ir::{Attrs, Builder, DType, Dim, Graph, InputKind, NodeId, Op, Role, Type};
+use program::{Machine, differs, run_graph};
+
+/// Two inputs, what `f` makes of them, and that through an epilogue with a bias along the last axis and a residual.
+fn graph(a: &[i64], b: &[i64], dtype: DType, f: impl Fn(&mut Builder, NodeId, NodeId) -> NodeId) -> Graph {
+    let mut g = Builder::new();
+    let a = g.input(InputKind::Arg, "a", Type::new(dtype, a.iter().copied()));
+    let b = g.input(InputKind::Arg, "b", Type::new(dtype, b.iter().copied()));
+    let y = f(&mut g, a, b);
+    let ty = g.ty(y).clone();
+    let bias = g.input(InputKind::Arg, "bias", Type { shape: ty.shape.last().cloned().into_iter().collect(), dtype });
+    let residual = g.input(InputKind::Arg, "residual", ty);
+    let z = g.add(y, bias).unwrap();
+    let z = g.max(z, residual).unwrap();
+    g.output(Role::Result, z);
+    g.finish()
+}
+
+fn draw(graph: &Graph) -> Inputs {
+    let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
+    let mut tensor = |ty: &Type| {
+        let shape = ty.sizes().unwrap();
+        let count: usize = shape.iter().product();
+        Tensor::floats(ty.dtype, &shape, (0..count).map(|_| numbers.unit()).collect())
+    };
+    graph.inputs.iter().map(|i| (i.name.clone(), tensor(graph.ty(i.node)))).collect()
+}
+
+/// Compares compiled code with the evaluator; `relative` to the size of the elements, at least 1.
+fn assert_right(graph: &Graph, relative: f64) {
+    let inputs = draw(graph);
+    let expected = eval::run(graph, &inputs).unwrap();
+    for isa in Isa::all().unwrap() {
+        let actual = run_graph(graph, &inputs, &isa, Machine::Compiled(&isa)).unwrap();
+        for (a, e) in actual.iter().zip(&expected) {
+            if let Some(what) = differs(a, e, relative) {
+                panic!("on {}: {what}\n{graph}{}", isa.level(), fuse(graph).show(graph, None));
+            }
+        }
+    }
+}
+
+/// The product of an `m` x `k` and a `k` x `n` matrix, either kept transposed.
+fn matrices([m, n, k]: [i64; 3], (ta, tb): (bool, bool), dtype: DType) -> Graph {
+    let (a, b) = (if ta { [k, m] } else { [m, k] }, if tb { [n, k] } else { [k, n] });
+    graph(&a, &b, dtype, |g, a, b| g.dot(a, b, &[], &[(usize::from(!ta), usize::from(tb))]).unwrap())
+}
+
+const TRANSPOSITIONS: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
+
+#[test]
+fn every_transposition_of_odd_matrices() {
+    for t in TRANSPOSITIONS {
+        for size in [
+            [1, 1, 1], [1, 7, 5], [7, 1, 5], [1, 33, 40], [33, 1, 40], [5, 3, 2], [2, 3, 65], [13, 19, 11],
+            [64, 10, 37], [17, 64, 9], [31, 29, 67],
+        ] {
+            assert_right(&matrices(size, t, DType::F32), 2e-6);
+            assert_right(&matrices(size, t, DType::F64), 1e-14);
+        }
+    }
+}
+
+#[test]
+fn split_sums_and_blocks_with_remainders() {
+    for t in TRANSPOSITIONS {
+        // Long sums into few elements: in chunks that divide the sum and that do not.
+        assert_right(&matrices([24, 40, 3072], t, DType::F32), 2e-5);
+        assert_right(&matrices([23, 41, 3001], t, DType::F32), 2e-5);
+        // More rows and columns than a block has, in numbers without divisors.
+        assert_right(&matrices([211, 223, 61], t, DType::F32), 2e-6);
+    }
+    assert_right(&matrices([1, 1, 70_001], (false, true), DType::F32), 1e-4);
+    assert_right(&matrices([9, 5, 20_011], (true, false), DType::F64), 1e-13);
+}
+
+#[test]
+fn rows_at_multiples_of_a_page_are_packed() {
+    for t in TRANSPOSITIONS {
+        assert_right(&matrices([96, 512, 64], t, DType::F32), 2e-6);
+    }
+}
+
+#[test]
+fn empty_sums_are_zero() {
+    for t in TRANSPOSITIONS {
+        assert_right(&matrices([3, 9, 0], t, DType::F32), 0.0);
+    }
+}
+
+#[test]
+fn batches_and_several_axes_of_every_kind() {
+    // Attention: q k^T and its product with v, heads in the middle.
+    let heads = [2, 17, 3, 8];
+    assert_right(&graph(&heads, &heads, DType::F32, |g, q, k| g.dot(q, k, &[(0, 0), (2, 2)], &[(3, 3)]).unwrap()), 2e-6);
+    let weights = [2, 3, 17, 17];
+    assert_right(&graph(&weights, &heads, DType::F32, |g, p, v| g.dot(p, v, &[(0, 0), (1, 2)], &[(3, 1)]).unwrap()), 2e-6);
+    // Rows of two axes; the batch innermost; two summed axes in different orders; only batches.
+    assert_right(&graph(&[5, 6, 7], &[9, 7], DType::F32, |g, x, w| g.dot(x, w, &[], &[(2, 1)]).unwrap()), 2e-6);
+    assert_right(&graph(&[6, 7, 5], &[7, 4, 5], DType::F32, |g, x, w| g.dot(x, w, &[(2, 2)], &[(1, 0)]).unwrap()), 2e-6);
+    assert_right(&graph(&[6, 7, 5], &[5, 4, 6], DType::F32, |g, x, w| g.dot(x, w, &[], &[(0, 2), (2, 0)]).unwrap()), 2e-6);
+    assert_right(&graph(&[11, 9], &[11, 9], DType::F32, |g, x, w| g.dot(x, w, &[(0, 0)], &[(1, 1)]).unwrap()), 2e-6);
+    assert_right(&graph(&[9, 11], &[9, 11], DType::F32, |g, x, w| g.dot(x, w, &[(1, 1)], &[(0, 0)]).unwrap()), 2e-6);
+}
+
+#[test]
+fn operands_are_read_as_views() {
+    // A transposed slice, and rows that are all the same.
+    assert_right(
+        &graph(&[9, 12], &[4, 6], DType::F32, |g, x, w| {
+            let ints = |v: [i64; 2]| v.map(Dim::from);
+            let x = g.slice(x, &ints([1, 2]), &ints([9, 12]), &[2, 2]).unwrap();
+            let x = g.transpose(x, &[1, 0]).unwrap();
+            g.dot(x, w, &[], &[(1, 0)]).unwrap()
+        }),
+        2e-6,
+    );
+    assert_right(
+        &graph(&[1, 12], &[12, 6], DType::F32, |g, x, w| {
+            let x = g.broadcast(x, &[Dim::from(7), Dim::from(12)]).unwrap();
+            g.dot(x, w, &[], &[(1, 0)]).unwrap()
+        }),
+        2e-6,
+    );
+}
+
+/// A convolution of square images and its two adjoints.
+struct Case {
+    images: i64,
+    channels: i64,
+    filters: i64,
+    size: i64,
+    kernel: i64,
+    stride: i64,
+    padding: (i64, i64),
+    groups: i64,
+}
+
+const CASE: Case =
+    Case { images: 2, channels: 3, filters: 8, size: 9, kernel: 3, stride: 1, padding: (1, 1), groups: 1 };
+
+fn assert_convolution(c: &Case, layout: &str) {
+    let last = layout == "last";
+    let image = |channels, size| if last { [c.images, size, size, channels] } else { [c.images, channels, size, size] };
+    let inner = c.channels / c.groups;
+    let w = if last { [c.kernel, c.kernel, inner, c.filters] } else { [c.filters, inner, c.kernel, c.kernel] };
+    let places = (c.size + c.padding.0 + c.padding.1 - c.kernel) / c.stride + 1;
+    let (x, y) = (image(c.channels, c.size), image(c.filters, places));
+    let attrs = || {
+        let pair = |v| [v, v];
+        let attrs = Attrs::new().ints("stride", pair(c.stride)).ints("lo", pair(c.padding.0));
+        let attrs = attrs.ints("hi", pair(c.padding.1)).ints("dilation", pair(1));
+        attrs.int("groups", c.groups).word("layout", layout)
+    };
+    let push = |op: Op, attrs: Attrs| move |g: &mut Builder, a, b| g.push(op, &[a, b], attrs.clone()).unwrap();
+    let size = vec![Dim::from(c.size); 2];
+    let f32 = DType::F32;
+    assert_right(&graph(&x, &w, f32, push(Op::Conv, attrs())), 5e-6);
+    assert_right(&graph(&y, &w, f32, push(Op::ConvInputGrad, attrs().dims("size", size))), 5e-6);
+    assert_right(&graph(&x, &y, f32, push(Op::ConvWeightGrad, attrs().ints("kernel", [c.kernel, c.kernel]))), 2e-5);
+}
+
+#[test]
+fn convolutions_of_small_networks() {
+    for c in [
+        Case { channels: 1, filters: 32, size: 28, ..CASE },
+        Case { channels: 32, filters: 16, size: 14, ..CASE },
+        Case { channels: 16, filters: 24, size: 8, stride: 2, ..CASE },
+        Case { channels: 3, filters: 16, size: 32, kernel: 7, stride: 2, padding: (3, 3), images: 1, ..CASE },
+        Case { channels: 16, filters: 32, size: 7, kernel: 1, padding: (0, 0), ..CASE },
+        Case { channels: 16, filters: 32, size: 7, kernel: 1, stride: 2, padding: (0, 0), ..CASE },
+    ] {
+        assert_convolution(&c, "last");
+    }
+}
+
+#[test]
+fn convolutions_in_groups_and_with_odd_padding() {
+    for layout in ["first", "last"] {
+        for c in [
+            CASE,
+            Case { stride: 3, ..CASE },
+            Case { kernel: 2, padding: (0, 1), stride: 2, ..CASE },
+            Case { kernel: 4, padding: (3, 0), size: 5, ..CASE },
+            Case { channels: 12, filters: 12, groups: 12, ..CASE },
+            Case { channels: 12, filters: 24, groups: 12, stride: 2, ..CASE },
+            Case { channels: 8, filters: 12, groups: 4, ..CASE },
+        ] {
+            assert_convolution(&c, layout);
+        }
+    }
+}
