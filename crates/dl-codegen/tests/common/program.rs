@@ -10,8 +10,9 @@ use dl_ir::eval::{Data, Inputs, Tensor};
 use dl_ir::plan::{MemoryPlan, Slot, check, fuse, memory};
 use dl_ir::{Graph, NodeId, Output, Role};
 
-/// What runs the kernels.
+/// What runs the kernels; not every test file needs both.
 #[derive(Clone, Copy)]
+#[allow(dead_code)]
 pub enum Machine<'a> {
     Interpreter,
     Compiled(&'a Isa),
