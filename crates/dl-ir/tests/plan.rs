@@ -146,6 +146,14 @@ fn contractions_take_epilogues_and_read_memory() {
 }
 
 #[test]
+fn what_is_reduced_by_row_is_stored_on_the_way() {
+    let text = "%0 = input arg \"x\" f32[64, 10]\n%1 = reduce_max %0 axes=[1]\n%2 = reshape %1 shape=[64, 1]\n\
+                %3 = broadcast %2 shape=[64, 10]\n%4 = sub %0 %3\n%5 = exp %4\n%6 = reduce_sum %5 axes=[1]\n\
+                result %5\nresult %6";
+    assert_eq!(groups(text), ["row.reduce_max.sub.exp.reduce_sum"]);
+}
+
+#[test]
 fn groups_never_wait_for_each_other() {
     // The sum needs the exponential and the result needs both: as one group with the negation it would need itself.
     let text = "%0 = input arg \"x\" f32[6, 6]\n%1 = neg %0\n%2 = tanh %1\n\

@@ -198,7 +198,13 @@ impl<'g> Fuser<'g> {
         let here = identity(&shape);
         let host = uses.iter().find(|u| {
             let draft = &self.drafts[u.group];
-            matches!(draft.kind, GroupKind::Map | GroupKind::Row)
+            let by_element = match draft.kind {
+                GroupKind::Map | GroupKind::Row => true,
+                // Then a row group: what is reduced is stored on the way.
+                GroupKind::Reduce => is_by_row(&draft.domain, &draft.reduced) && !self.finds_index(draft),
+                _ => false,
+            };
+            by_element
                 && draft.domain == shape
                 && u.coords == here
                 && self.can_inline(node, nature, u)
@@ -208,6 +214,9 @@ impl<'g> Fuser<'g> {
             Some(u) => u.group,
             None => self.open(GroupKind::Map, shape),
         };
+        if self.drafts[group].kind == GroupKind::Reduce {
+            self.drafts[group].kind = GroupKind::Row;
+        }
         self.compute(node, group, &here, false);
         self.output(node, group, uses);
     }
@@ -318,18 +327,19 @@ impl<'g> Fuser<'g> {
     /// Whether the group of a use can compute a reduction of `domain` over `reduced` whose result it uses row by row.
     fn takes_reduction(&self, node: NodeId, u: &Use, domain: &[i64], reduced: &[usize], here: &Coords) -> bool {
         let draft = &self.drafts[u.group];
-        let trailing = reduced.iter().rev().enumerate().all(|(i, &a)| a + 1 + i == domain.len());
-        let row: i64 = reduced.iter().map(|&a| domain[a]).product();
-        let all: i64 = domain.iter().product();
-        let fits = row <= LONGEST_ROW && (all / row.max(1) >= FEWEST_ROWS || all <= SMALL_DOMAIN);
         let same = draft.reduced == reduced || (draft.kind == GroupKind::Map && draft.anchor.is_none());
         matches!(draft.kind, GroupKind::Map | GroupKind::Reduce | GroupKind::Row)
             && draft.domain == domain
             && same
             && u.coords == *here
-            && (trailing && fits || draft.kind == GroupKind::Reduce && !self.feeds_domain(u.group, node))
-            && !draft.nodes.iter().any(|&n| self.graph[n].op == Op::ArgMax)
+            && (is_by_row(domain, reduced) || draft.kind == GroupKind::Reduce && !self.feeds_domain(u.group, node))
+            && !self.finds_index(draft)
             && !draft.outputs.iter().any(|o| self.updates[o.index()] && sizes(self.graph, *o) == domain)
+    }
+
+    /// Whether the group has an `argmax`, which shares its pass with nothing.
+    fn finds_index(&self, draft: &Draft) -> bool {
+        draft.nodes.iter().any(|&n| self.graph[n].op == Op::ArgMax)
     }
 
     /// Makes a map over the result of a reduction the epilogue of that reduction: its domain becomes what is reduced.
@@ -351,8 +361,8 @@ impl<'g> Fuser<'g> {
         let groups = read.flat_map(|n| &self.uses[n.index()]).filter(|u| u.coords == identity(domain)).map(|u| u.group);
         let mut same = groups.filter(|&g| {
             let draft = &self.drafts[g];
-            let only = || draft.nodes.iter().all(|&n| self.graph[n].op != Op::ArgMax);
-            draft.kind == GroupKind::Reduce && draft.domain == domain && draft.reduced == reduced && only()
+            let like = draft.kind == GroupKind::Reduce && draft.domain == domain && draft.reduced == reduced;
+            like && !self.finds_index(draft)
         });
         // One that uses the result would need it before its own pass is over.
         same.find(|&g| uses.iter().all(|u| u.group != g) && self.can_precede(g, uses))
@@ -434,6 +444,14 @@ impl<'g> Fuser<'g> {
         }
         fused
     }
+}
+
+/// Whether a reduction can go row by row: over trailing axes, of rows that fit into scratch memory, and enough of them.
+fn is_by_row(domain: &[i64], reduced: &[usize]) -> bool {
+    let trailing = reduced.iter().rev().enumerate().all(|(i, &a)| a + 1 + i == domain.len());
+    let row: i64 = reduced.iter().map(|&a| domain[a]).product();
+    let all: i64 = domain.iter().product();
+    trailing && row <= LONGEST_ROW && (all / row.max(1) >= FEWEST_ROWS || all <= SMALL_DOMAIN)
 }
 
 /// The axes that a reduction folds, ascending.

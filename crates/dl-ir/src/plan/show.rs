@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Fused, Group, GroupKind, MemoryPlan, Slot};
 use crate::graph::{Graph, NodeId, Role};
+use crate::op::Class;
 
 impl GroupKind {
     /// The name in dumps and kernel names.
@@ -23,8 +24,9 @@ impl Group {
     /// The kind and the ops in short, for names of kernels and profiles: `contract.conv.add.max`.
     pub fn title(&self, graph: &Graph) -> String {
         let mut title = self.kind.name().to_string();
-        let shown =
-            |n: &&NodeId| !matches!(graph[**n].op.class(), crate::op::Class::Source | crate::op::Class::Movement);
+        let computes = |n: NodeId| !matches!(graph[n].op.class(), Class::Source | Class::Movement);
+        let only_moves = !self.nodes.iter().any(|&n| computes(n));
+        let shown = |n: &&NodeId| only_moves || computes(**n);
         let names = || self.nodes.iter().filter(shown).map(|&n| graph[n].op.name());
         for name in names().take(4) {
             title.push('.');
