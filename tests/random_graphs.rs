@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::LazyLock;
+
 use common::jit::{call, difference, options};
 use common::random_graph::{Instruction, build};
 use dl_ir::autodiff::gradient;
@@ -103,9 +105,20 @@ proptest! {
     }
 
     #[test]
+    fn compiled_values_equal_the_evaluator_without_passes((sizes, program) in program()) {
+        compare(&build(sizes, &program), &UNSIMPLIFIED)?;
+    }
+
+    #[test]
     fn compiled_gradients_equal_the_evaluator((sizes, program) in program()) {
         compare(&with_gradients(build(sizes, &program)), &OPTIONS)?;
     }
 }
 
-static OPTIONS: std::sync::LazyLock<Options> = std::sync::LazyLock::new(|| options(2));
+static OPTIONS: LazyLock<Options> = LazyLock::new(|| options(2));
+
+static UNSIMPLIFIED: LazyLock<Options> = LazyLock::new(|| {
+    let mut options = options(2);
+    options.passes = 0;
+    options
+});

@@ -24,6 +24,8 @@ pub(crate) struct Target {
     pub(crate) pool: Arc<Pool>,
     pub(crate) flush_denormals: bool,
     pub(crate) dump: Dump,
+    /// How many passes to run.
+    pub(crate) passes: usize,
 }
 
 /// Compiles a graph without symbols, after all passes on it. Also returns what was fused and where values lie, as text.

@@ -7,13 +7,12 @@ use std::ops::Range;
 use dl_ir::passes::{self, bind::BindError};
 use dl_ir::{Bindings, DType, DimError, Graph, InputKind, Loc, NodeId, Role};
 
-use crate::assemble::assemble;
+use crate::assemble::{Target, assemble};
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
 use crate::kernels::Kernels;
 use crate::memory::{ALIGN, byte_len};
 use crate::optim::{Optimizer, attach};
-use crate::options::Dump;
 use crate::program::{Context, Program, Purpose, sizes};
 
 /// How a program is run.
@@ -62,7 +61,7 @@ pub(crate) fn compile(
     let (code, graph, explanation) = match context.target {
         None => (Code::Interpreted, graph, "not compiled: the evaluator runs the graph\n".to_string()),
         Some(target) => {
-            let graph = simplify(name, &graph, target.dump)?;
+            let graph = simplify(name, &graph, target)?;
             let (kernels, explanation) = assemble(name, &graph, target)?;
             (Code::Kernels(Box::new(kernels)), graph, explanation)
         }
@@ -88,10 +87,10 @@ pub(crate) fn compile(
 }
 
 /// Runs the passes, printing what they do if asked.
-fn simplify(name: &str, graph: &Graph, dump: Dump) -> Result<Graph> {
+fn simplify(name: &str, graph: &Graph, target: &Target) -> Result<Graph> {
     let mut print = |step: &passes::Step<'_>| eprint!("; `{name}`\n{step}");
-    let mut options = passes::Options::default();
-    if dump.graph {
+    let mut options = passes::Options { stop_after: target.passes, ..passes::Options::default() };
+    if target.dump.graph {
         eprint!("; `{name}`, bound\n{graph}");
         options.observe = Some(&mut print);
     }

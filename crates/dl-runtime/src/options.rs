@@ -21,6 +21,8 @@ pub struct Options {
     pub isa: Isa,
     /// What to print to standard error while compiling.
     pub dump: Dump,
+    /// Run only so many of the passes that simplify and rearrange a graph, to find the one at fault; by default all.
+    pub passes: usize,
     /// Compute with denormal numbers as IEEE demands, instead of taking them as zero.
     pub keep_denormals: bool,
     /// Worker threads to share with other models, instead of starting `threads` new ones.
@@ -64,7 +66,8 @@ pub struct Dump {
 
 impl Options {
     /// The defaults, changed by the environment: `DL_THREADS` (a number), `DL_ISA` (`baseline`, `avx2`, `avx512`, `interpreter`),
-    /// `DL_DUMP` (any of `compile`, `graph`, `fuse`, `kernel`, `clif`, `asm`, separated by commas).
+    /// `DL_DUMP` (any of `compile`, `graph`, `fuse`, `kernel`, `clif`, `asm`, separated by commas),
+    /// `DL_PASSES` (a number).
     ///
     /// Errors: [`Error::BadSetting`] for a value that means nothing.
     pub fn from_env() -> Result<Options> {
@@ -95,6 +98,12 @@ impl Options {
                         "give `native`, `baseline`, `avx2`, `avx512` or `interpreter`".into(),
                     ));
                 }
+            };
+        }
+        if let Some(value) = get("DL_PASSES") {
+            options.passes = match value.trim().parse() {
+                Ok(n) => n,
+                Err(_) => return Err(bad("DL_PASSES", value, "give a number of passes, 0 for none".into())),
             };
         }
         if let Some(value) = get("DL_DUMP") {
@@ -133,7 +142,7 @@ impl Options {
             Some(pool) => Arc::clone(pool),
             None => Arc::new(Pool::new(self.threads)?),
         };
-        Ok(Some(Target { isa, pool, flush_denormals: !self.keep_denormals, dump: self.dump }))
+        Ok(Some(Target { isa, pool, flush_denormals: !self.keep_denormals, dump: self.dump, passes: self.passes }))
     }
 }
 
@@ -144,6 +153,7 @@ impl Default for Options {
             threads: available_threads(),
             isa: Isa::Native,
             dump: Dump::default(),
+            passes: usize::MAX,
             keep_denormals: false,
             pool: None,
         }
@@ -173,6 +183,8 @@ mod tests {
     fn settings_are_read() {
         assert_eq!(parse("DL_THREADS", " 3 ").unwrap().threads, 3);
         assert_eq!(parse("DL_ISA", "baseline").unwrap().isa, Isa::Baseline);
+        assert_eq!(parse("DL_PASSES", "2").unwrap().passes, 2);
+        assert!(parse("DL_PASSES", "none").is_err());
         let dump = parse("DL_DUMP", "graph, asm").unwrap().dump;
         assert_eq!(dump, Dump { graph: true, asm: true, ..Dump::default() });
     }
