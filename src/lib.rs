@@ -54,7 +54,7 @@ pub use ndarray;
 /// | `require DIM % HEADS == 0;` | a fact that shapes may rely on; sizes that break it are an `Err` |
 /// | `block Name(DIM, HEADS = 8) { .. }` | a reusable module with `let`s of its own and a `fn forward`, declared like a layer |
 /// | `fn name(x: f32[N, 10]) -> f32[N] { .. }` | a function; with `pub` it is a method of the struct, without it only other functions call it |
-/// | `#[train] pub fn loss(..) -> f32 { .. }` | also makes `train_loss(&mut optimizer, ..)` and `grad_loss(..)` |
+/// | `#[train] pub fn loss(..) -> f32 { .. }` | also makes `train_loss(&mut optimizer, ..)`, in training mode, and `grad_loss(..)`, in evaluation mode |
 /// | `#[train(only = head)]` | updates only the parameters of `head`; several names are separated by commas |
 ///
 /// Upper-case names in shapes that are not declared are symbolic dimensions, bound by the arguments of each call. Bodies

@@ -119,6 +119,76 @@ fn training_updates_what_only_names() -> dl::Result<()> {
     Ok(())
 }
 
+dl::model! {
+    model Modes {
+        let dropped = [Linear(3 => 8), Dropout(0.5), Linear(8 => 1)];
+        let normed = [Linear(3 => 8), BatchNorm1d(8), Linear(8 => 1)];
+
+        #[train]
+        pub fn dropped_loss(x: f32[N, 3], y: f32[N, 1]) -> f32 {
+            dropped(x).mse_loss(y)
+        }
+
+        #[train]
+        pub fn normed_loss(x: f32[N, 3], y: f32[N, 1]) -> f32 {
+            normed(x).mse_loss(y)
+        }
+    }
+}
+
+/// A batch for `Modes`.
+fn batch() -> (Array2<f32>, Array2<f32>) {
+    (Array2::from_shape_fn((4, 3), |(i, j)| (i * 5 + j * 3) as f32 % 7.0 - 3.0), array![[1.0], [-1.0], [0.5], [2.0]])
+}
+
+/// So low a rate that no parameter changes.
+const STILL: f64 = 1e-30;
+
+#[test]
+fn gradients_leave_dropout_out_and_steps_do_not() -> dl::Result<()> {
+    let mut net = Modes::new(Seed(1))?;
+    let (x, y) = batch();
+    let (loss, before) = net.grad_dropped_loss(&x, &y)?;
+    assert!((loss - net.dropped_loss(&x, &y)?).abs() < 1e-6);
+    let mut sgd = Sgd::new(STILL);
+    let steps = [net.train_dropped_loss(&mut sgd, &x, &y)?, net.train_dropped_loss(&mut sgd, &x, &y)?];
+    assert!(steps[0] != steps[1] && steps[0] != loss, "{steps:?} {loss}");
+    let (again, after) = net.grad_dropped_loss(&x, &y)?;
+    assert_eq!(again, loss);
+    assert_eq!(before.names().count(), 4);
+    for name in before.names() {
+        assert_eq!(before.get::<f32>(name), after.get::<f32>(name), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn gradients_take_the_running_statistics_and_leave_them() -> dl::Result<()> {
+    let mut net = Modes::new(Seed(1))?;
+    let (x, y) = batch();
+    let mean = |net: &Modes| net.parameter("normed.1.running_mean")?.to_array::<f32>();
+    let start = mean(&net)?;
+    net.train_normed_loss(&mut Sgd::new(STILL), &x, &y)?;
+    let stepped = mean(&net)?;
+    assert_ne!(start, stepped);
+    let (loss, gradients) = net.grad_normed_loss(&x, &y)?;
+    assert_eq!(mean(&net)?, stepped);
+    assert!((loss - net.normed_loss(&x, &y)?).abs() < 1e-6 * loss);
+    // In training the mean of the batch takes this bias away, and its gradient is 0.
+    let name = "normed.0.bias";
+    let gradient = gradients.get::<f32>(name).expect("a gradient")[0];
+    let bias = net.parameter(name)?.to_array::<f32>()?;
+    let mut moved = |by: f32| {
+        let mut bias = bias.clone();
+        bias[0] += by;
+        net.set_parameter(name, &dl::IntoArg::<f32, _>::into_arg(&bias))?;
+        net.normed_loss(&x, &y)
+    };
+    let slope = (moved(0.05)? - moved(-0.05)?) / 0.1;
+    assert!(gradient.abs() > 0.01 && (gradient - slope).abs() < 1e-3, "{gradient} {slope}");
+    Ok(())
+}
+
 #[test]
 fn a_wrong_shape_names_argument_and_both_shapes() -> dl::Result<()> {
     let line = Line::new(Seed(0))?;

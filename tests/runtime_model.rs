@@ -12,6 +12,7 @@ use ndarray::{Array, Array1, Array2, Ix0, Ix1, Ix2, array};
 const FORWARD: usize = 0;
 const LOSS: usize = 1;
 const TRAIN: usize = 2;
+const GRAD: usize = 3;
 
 fn params() -> Vec<ParamDecl> {
     let param = |name: &str, shape: [Dim; 2], init, trainable| ParamDecl {
@@ -90,10 +91,12 @@ fn source() -> Source {
         for (name, gradient) in names.into_iter().zip(gradients) {
             b.output(Role::Grad(name), gradient.unwrap());
         }
-        let seen = b.input(InputKind::Buffer, "seen", Type::new(DType::F32, [1i64, 1]));
-        let one = b.constant(DType::F32, 1.0);
-        let more = b.add(seen, one).unwrap();
-        b.output(Role::Update("seen".into()), more);
+        if b.training {
+            let seen = b.input(InputKind::Buffer, "seen", Type::new(DType::F32, [1i64, 1]));
+            let one = b.constant(DType::F32, 1.0);
+            let more = b.add(seen, one).unwrap();
+            b.output(Role::Update("seen".into()), more);
+        }
     };
     let module = Module {
         name: "Net".into(),
@@ -104,6 +107,7 @@ fn source() -> Source {
             function("forward", FnKind::Eval, &result(logits)),
             function("loss", FnKind::Eval, &result(loss)),
             function("loss", FnKind::Train, &train),
+            function("loss", FnKind::Grad, &train),
         ],
         locs: vec![(12, 9)],
         ..Module::default()
@@ -333,8 +337,12 @@ fn wrong_use_is_an_error() {
     assert!(matches!(train(&mut model, &args(&x, &data(3).1)), Error::DimConflict { .. }));
     assert!(matches!(train(&mut model, &args(&Array2::zeros((0, 3)), &Array1::zeros(0))), Error::EmptyBatch { .. }));
     assert!(matches!(train(&mut model, &args(&Array2::zeros((4, 2)), &label)), Error::ShapeMismatch { .. }));
-    let error = model.train::<f32>(LOSS, &mut Sgd::new(0.1), &args(&x, &label)).unwrap_err();
+    let error = model.grad::<f32>(LOSS, &args(&x, &label)).unwrap_err();
     assert_eq!(error.to_string(), "`loss` has no gradient program; mark it `#[train]` in the model");
+    for evaluates in [LOSS, GRAD] {
+        let error = model.train::<f32>(evaluates, &mut Sgd::new(0.1), &args(&x, &label)).unwrap_err();
+        assert!(matches!(error, Error::NotTrainable { .. }));
+    }
     let error = model.train::<f32>(TRAIN, &mut Sgd::new(f64::NAN), &args(&x, &label)).unwrap_err();
     assert!(matches!(error, Error::BadHyperparameter { .. }));
     assert!(matches!(model.call(17, &[]), Err(Error::Internal { .. })));

@@ -20,7 +20,7 @@ pub struct Module {
     pub params: Vec<ParamDecl>,
     /// The layers, in the order of declaration, for summaries.
     pub layers: Vec<LayerDecl>,
-    /// The functions; those of kind [`FnKind::Train`] come after the one they train.
+    /// The functions; those of kind [`FnKind::Train`] and [`FnKind::Grad`] come after the one they differentiate.
     pub functions: Vec<Function>,
     /// Places in the source: line and column (both from 1), indexed by [`Loc`](crate::graph::Loc).
     pub locs: Vec<(u32, u32)>,
@@ -65,13 +65,16 @@ pub struct LayerDecl {
     pub what: String,
 }
 
-/// Whether a function is run as it is or to train.
+/// In which mode a function is run, and whether for its gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FnKind {
     /// Evaluation mode; outputs are results.
     Eval,
     /// Training mode; outputs are the loss, gradients and updates of buffers.
     Train,
+    /// Evaluation mode; outputs are the loss and gradients. Left out where the mode makes no difference: the function
+    /// of kind [`FnKind::Train`] then serves for both.
+    Grad,
 }
 
 /// A function of a model.

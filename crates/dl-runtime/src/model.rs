@@ -100,12 +100,13 @@ impl Model {
         Ok(Outputs(results.into_iter().map(|(_, array)| array).collect()))
     }
 
-    /// Runs a training function and returns its loss with the gradient of every trainable parameter that it depends
-    /// on. Nothing of the model changes.
+    /// Runs a function with gradients and returns its loss with the gradient of every parameter that it trains, in the
+    /// function's mode: `model!` asks for evaluation. Nothing of the model changes; random numbers are drawn anew only
+    /// after a training step.
     ///
     /// Errors: those of wrong arguments, [`Error::IndexOutOfRange`] and [`Error::NotTrainable`].
     pub fn grad<T: Element>(&self, function: usize, args: &[AnyArray<'_>]) -> Result<(T, Gradients)> {
-        self.check_trainable(function)?;
+        self.check_kind(function, &[FnKind::Train, FnKind::Grad])?;
         let program = self.program(function, Purpose::Grad, args, None)?;
         let inputs = Inputs {
             args,
@@ -136,7 +137,7 @@ impl Model {
         optimizer: &mut dyn Optimizer,
         args: &[AnyArray<'_>],
     ) -> Result<T> {
-        self.check_trainable(function)?;
+        self.check_kind(function, &[FnKind::Train])?;
         let step = optimizer.state().steps() + 1;
         let scalars = optimizer.scalars(step)?;
         let program = self.program(function, Purpose::Train(optimizer.structure()), args, Some(optimizer))?;
@@ -227,13 +228,15 @@ impl Model {
     }
 
     /// What a function was compiled to for arguments like these: the fused kernels, the memory plan and its peak, and
-    /// how long compiling took. Compiles it if that has not happened yet. For a training function it is the program of
-    /// its gradients.
+    /// how long compiling took. Compiles it if that has not happened yet. For a function with gradients it is the
+    /// program of these.
     ///
     /// Errors: those of wrong arguments.
     pub fn explain(&self, function: usize, args: &[AnyArray<'_>]) -> Result<String> {
-        let trains = self.module.functions.get(function).is_some_and(|f| f.kind == FnKind::Train);
-        let purpose = if trains { Purpose::Grad } else { Purpose::Call };
+        let purpose = match self.function(function)?.kind {
+            FnKind::Eval => Purpose::Call,
+            FnKind::Train | FnKind::Grad => Purpose::Grad,
+        };
         Ok(self.program(function, purpose, args, None)?.explanation.clone())
     }
 
@@ -267,10 +270,13 @@ impl Model {
         self.module.functions.get(index).ok_or_else(none)
     }
 
-    fn check_trainable(&self, function: usize) -> Result<()> {
+    fn check_kind(&self, function: usize, kinds: &[FnKind]) -> Result<()> {
         let declared = self.function(function)?;
-        let trains = declared.graph.outputs.iter().any(|o| matches!(o.role, Role::Grad(_)));
-        if trains { Ok(()) } else { Err(Error::NotTrainable { function: declared.name.clone() }) }
+        if kinds.contains(&declared.kind) {
+            Ok(())
+        } else {
+            Err(Error::NotTrainable { function: declared.name.clone() })
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use dl_ir::nn::suggest::distance;
 use dl_ir::{Bindings, DType, Dim, Init, ParamDecl};
 
 use crate::error::{Error, Result};
@@ -76,6 +77,7 @@ impl Params {
     }
 
     fn unknown(&self, name: &str) -> Error {
+        // A path may lack or repeat a part of another, so more edits are allowed than in a word.
         let nearest = self.list.iter().map(|p| (distance(name, &p.name), &p.name)).min();
         let suggestion = nearest.filter(|(d, _)| *d <= 2 + name.len() / 4).map(|(_, near)| near.clone());
         Error::UnknownParameter { name: name.to_string(), suggestion }
@@ -141,21 +143,6 @@ fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ fn same_letters(a: &str, b: &str) -> bool {
 }
 
 /// Edits (insert, delete, replace, swap two neighbours) that turn `a` into `b`.
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let width = b.len() + 1;
     let mut table = vec![0; (a.len() + 1) * width];

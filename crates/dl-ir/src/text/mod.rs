@@ -3,7 +3,7 @@
 //! ```text
 //! module := "dlir" INT "model" NAME item*
 //! item   := "dim" NAME | "require" dim "%" dim | "param" STR type init | "buffer" STR type init
-//!         | "layer" STR STR | "locs" (INT ":" INT)* | "fn" NAME ("eval" | "train") "{" graph call* "}"
+//!         | "layer" STR STR | "locs" (INT ":" INT)* | "fn" NAME ("eval" | "train" | "grad") "{" graph call* "}"
 //! init   := "zeros" | "ones" | "full" NUM | "fan_in" dim | "normal" NUM NUM | "uniform" NUM NUM
 //! graph  := ("require" dim "%" dim)* node* output*
 //! node   := VALUE "=" "input" KIND STR type ["@" INT]
@@ -72,6 +72,7 @@ fn write_module(out: &mut String, module: &Module) -> fmt::Result {
         let kind = match function.kind {
             FnKind::Eval => "eval",
             FnKind::Train => "train",
+            FnKind::Grad => "grad",
         };
         writeln!(out, "fn {} {kind} {{", function.name)?;
         write_graph(out, &function.graph, "  ")?;
@@ -220,12 +221,14 @@ mod tests {
                 param("d", Init::Full(-2.5), false),
             ],
             layers: vec![LayerDecl { name: "head.0".into(), what: "Linear(1 => 2) \\ \u{e9}".into() }],
-            functions: vec![Function {
-                name: "forward".into(),
-                kind: FnKind::Train,
-                calls: vec![(0, graph.ty(NodeId(0)).clone())],
-                graph,
-            }],
+            functions: [FnKind::Eval, FnKind::Train, FnKind::Grad]
+                .map(|kind| Function {
+                    name: "forward".into(),
+                    kind,
+                    calls: vec![(0, graph.ty(NodeId(0)).clone())],
+                    graph: graph.clone(),
+                })
+                .into(),
             locs: vec![(1, 2), (30, 4)],
         };
         let text = print_module(&module);

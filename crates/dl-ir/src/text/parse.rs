@@ -104,7 +104,8 @@ fn function(lx: &mut Lexer<'_>) -> Result<Function, ParseError> {
     let kind = match word(lx)? {
         "eval" => FnKind::Eval,
         "train" => FnKind::Train,
-        other => return Err(lx.error(format!("`eval` or `train` is expected, not `{other}`"))),
+        "grad" => FnKind::Grad,
+        other => return Err(lx.error(format!("`eval`, `train` or `grad` is expected, not `{other}`"))),
     };
     punct(lx, b'{')?;
     let graph = graph(lx)?;

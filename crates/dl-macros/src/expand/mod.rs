@@ -12,7 +12,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::Attribute;
 
 use crate::diag::Diagnostics;
-use crate::resolve::{PublicFunction, Resolved, resolve};
+use crate::resolve::{GradientGraphs, PublicFunction, Resolved, resolve};
 use crate::syntax::{Function, Model, Signature, TypeExpr, parse};
 
 /// The highest rank for which ndarray has a static dimension.
@@ -164,7 +164,7 @@ fn call_method(root: &TokenStream, function: &PublicFunction<'_>, signature: &Si
 
 fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &Signature) -> TokenStream {
     let Function { vis, name, .. } = function.syntax;
-    let index = function.train.unwrap_or_default();
+    let GradientGraphs { train: train_index, grad: grad_index } = function.gradients.unwrap_or_default();
     let Parameters { generics, params, args } = parameters(root, signature);
     let optimizer = hygienic("optimizer");
     let loss = signature.results.types().first().map(element);
@@ -185,7 +185,7 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
          Returns the value of `{name}` before the update."
     );
     let grad_doc = format!(
-        "The value of `{name}` in training mode and its gradients with respect to {updated}. Changes no parameter."
+        "The value of `{name}` in evaluation mode and its gradients with respect to {updated}. Changes nothing."
     );
     let span = name.span();
     quote_spanned! {span=>
@@ -195,7 +195,7 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
             #optimizer: &mut dyn #root::__private::Optimizer,
             #(#params),*
         ) -> ::core::result::Result<#loss, #root::__private::Error> {
-            self.model.train(#index, #optimizer, &[#(#args),*])
+            self.model.train(#train_index, #optimizer, &[#(#args),*])
         }
 
         #[doc = #grad_doc]
@@ -206,7 +206,7 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
             (#loss, #root::__private::Gradients),
             #root::__private::Error,
         > {
-            self.model.grad(#index, &[#(#args),*])
+            self.model.grad(#grad_index, &[#(#args),*])
         }
 
         #[doc = #explain_doc]
@@ -214,7 +214,7 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
             &self,
             #(#params),*
         ) -> ::core::result::Result<::std::string::String, #root::__private::Error> {
-            self.model.explain(#index, &[#(#args),*])
+            self.model.explain(#train_index, &[#(#args),*])
         }
     }
 }

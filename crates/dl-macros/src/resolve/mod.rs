@@ -44,8 +44,17 @@ pub struct PublicFunction<'a> {
     pub syntax: &'a Function,
     /// Index of its evaluation graph in the module; 0 after an error.
     pub eval: usize,
-    /// Index of its training graph in the module, if it has one.
-    pub train: Option<usize>,
+    /// Its graphs with gradients, if it is marked `#[train]` and free of errors.
+    pub gradients: Option<GradientGraphs>,
+}
+
+/// The graphs with gradients of a function, by index in the module.
+#[derive(Clone, Copy, Default)]
+pub struct GradientGraphs {
+    /// In training mode.
+    pub train: usize,
+    /// In evaluation mode: the same one where the mode makes no difference.
+    pub grad: usize,
 }
 
 /// Resolves one model. `complete` says that its syntax had no errors: only then can unused names be told.
@@ -129,11 +138,11 @@ impl<'a, 'd> Resolver<'a, 'd> {
             Some(compiled) => self.push_function(function, FnKind::Eval, compiled),
             None => 0,
         };
-        let train = match &function.train {
-            Some(train) if self.checked[&(MODEL, function as *const _)] => self.train_function(function, train),
+        let gradients = match &function.train {
+            Some(train) if self.checked[&(MODEL, function as *const _)] => self.train_function(function, train, eval),
             _ => None,
         };
-        PublicFunction { syntax: function, eval, train }
+        PublicFunction { syntax: function, eval, gradients }
     }
 
     /// Checks the functions that nothing public has reached.

@@ -167,7 +167,7 @@ fn a_training_graph_stands_beside_the_evaluation_graph() {
     let kinds: Vec<(&str, FnKind)> = module.functions.iter().map(|f| (f.name.as_str(), f.kind)).collect();
     assert_eq!(
         kinds,
-        [("loss", FnKind::Eval), ("loss", FnKind::Train), ("last", FnKind::Eval), ("last", FnKind::Train)]
+        ["loss", "last"].map(|name| [FnKind::Eval, FnKind::Train, FnKind::Grad].map(|kind| (name, kind))).concat()
     );
     let gradients = |i: usize| -> Vec<String> {
         let outputs = &module.functions[i].graph.outputs;
@@ -177,9 +177,32 @@ fn a_training_graph_stands_beside_the_evaluation_graph() {
             .collect()
     };
     assert_eq!(gradients(1), ["head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias"]);
-    assert_eq!(gradients(3), ["head.2.weight", "head.2.bias"]);
+    assert_eq!(gradients(2), gradients(1));
+    assert_eq!(gradients(4), ["head.2.weight", "head.2.bias"]);
+    assert_eq!(gradients(5), gradients(4));
     let random = |i: usize| module.functions[i].graph.nodes.iter().any(|n| n.op == dl_ir::Op::Random);
-    assert!(!random(0) && random(1));
+    assert!(!random(0) && random(1) && !random(2));
+}
+
+#[test]
+fn one_graph_with_gradients_serves_where_the_mode_makes_no_difference() {
+    let kinds = |layer: &str| -> Vec<FnKind> {
+        let source = format!(
+            "model Net {{
+                let fc = Linear(4 => 8);
+                let layer = {layer};
+                #[train]
+                pub fn loss(x: f32[N, 4]) -> f32 {{ (layer(fc(x)) + randn([N, 8])).mean() }}
+            }}"
+        );
+        module(&source).functions.iter().map(|f| f.kind).collect()
+    };
+    for layer in ["Relu", "LayerNorm(8)", "Dropout(0.0)"] {
+        assert_eq!(kinds(layer), [FnKind::Eval, FnKind::Train], "{layer}");
+    }
+    for layer in ["Dropout(0.5)", "BatchNorm1d(8)"] {
+        assert_eq!(kinds(layer), [FnKind::Eval, FnKind::Train, FnKind::Grad], "{layer}");
+    }
 }
 
 #[test]

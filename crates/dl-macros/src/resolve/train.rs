@@ -5,7 +5,7 @@ use dl_ir::{Builder, DType, FnKind, Graph, InputKind, Loc, NodeId, Op, Role};
 use proc_macro2::TokenStream;
 
 use super::functions::Compiled;
-use super::{MODEL, Resolver};
+use super::{GradientGraphs, MODEL, Resolver};
 use crate::diag::{did_you_mean, list_names};
 use crate::syntax::{Function, Results, Train};
 
@@ -17,10 +17,31 @@ impl<'a> Resolver<'a, '_> {
         self.module.functions.len() - 1
     }
 
-    /// Adds the training graph of a function: its value in training mode, the gradients, and the new values of buffers.
-    pub fn train_function(&mut self, function: &'a Function, train: &'a Train) -> Option<usize> {
+    /// Adds the training graph of a function (its value in training mode, the gradients, and the new values of buffers)
+    /// and, unless the mode makes no difference, the gradients of its evaluation graph, which is number `eval`.
+    pub fn train_function(&mut self, function: &'a Function, train: &'a Train, eval: usize) -> Option<GradientGraphs> {
         self.check_loss(function)?;
-        let Compiled { graph, calls } = self.build(MODEL, function, FnKind::Train)?;
+        let training = self.build(MODEL, function, FnKind::Train)?;
+        let evaluation = &self.module.functions[eval].graph;
+        let evaluation = (*evaluation != training.graph).then(|| evaluation.clone());
+        let train_index = self.push_gradients(function, train, FnKind::Train, training)?;
+        let grad_index = match evaluation {
+            // The layers' calls are told by the evaluation graph itself.
+            Some(graph) => self.push_gradients(function, train, FnKind::Grad, Compiled { graph, calls: Vec::new() })?,
+            None => train_index,
+        };
+        Some(GradientGraphs { train: train_index, grad: grad_index })
+    }
+
+    /// Adds a graph of a function with the gradients of its value.
+    fn push_gradients(
+        &mut self,
+        function: &Function,
+        train: &Train,
+        kind: FnKind,
+        compiled: Compiled,
+    ) -> Option<usize> {
+        let Compiled { graph, calls } = compiled;
         let loss = graph.results().next()?;
         let params = self.trained(function, train, &graph, loss)?;
         let nodes: Vec<NodeId> = params.iter().map(|(_, node)| *node).collect();
@@ -32,7 +53,7 @@ impl<'a> Resolver<'a, '_> {
                         builder.output(Role::Grad(name), node);
                     }
                 }
-                Some(self.push_function(function, FnKind::Train, Compiled { graph: builder.finish(), calls }))
+                Some(self.push_function(function, kind, Compiled { graph: builder.finish(), calls }))
             }
             Err(errors) => {
                 self.report_gradients(function, errors);
