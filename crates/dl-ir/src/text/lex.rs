@@ -23,24 +23,33 @@ pub(super) struct Lexer<'a> {
     at: usize,
     /// Where the current token starts.
     start: usize,
+    /// Where the token before it starts, which was the last to be read.
+    last: usize,
     pub(super) token: Token<'a>,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(source: &'a str) -> Result<Lexer<'a>, ParseError> {
-        let mut lexer = Lexer { source, at: 0, start: 0, token: Token::End };
+        let mut lexer = Lexer { source, at: 0, start: 0, last: 0, token: Token::End };
         lexer.bump()?;
         Ok(lexer)
     }
 
     /// Returns the current token and moves to the next.
     pub(super) fn bump(&mut self) -> Result<Token<'a>, ParseError> {
+        let start = self.start;
         let next = self.lex()?;
+        self.last = start;
         Ok(std::mem::replace(&mut self.token, next))
     }
 
+    /// An error at the token that was read last.
     pub(super) fn error(&self, message: impl Into<String>) -> ParseError {
-        let line = self.source[..self.start].bytes().filter(|&b| b == b'\n').count() + 1;
+        self.error_at(self.last, message)
+    }
+
+    fn error_at(&self, at: usize, message: impl Into<String>) -> ParseError {
+        let line = self.source[..at].bytes().filter(|&b| b == b'\n').count() + 1;
         ParseError { line, message: message.into() }
     }
 
@@ -85,7 +94,7 @@ impl<'a> Lexer<'a> {
                     self.at += 1 + (bytes[self.at] == b'\\') as usize;
                 }
                 if self.at >= bytes.len() {
-                    return Err(self.error("a string is not closed"));
+                    return Err(self.error_at(self.start, "a string is not closed"));
                 }
                 self.at += 1;
                 Ok(Token::Str(&self.source[from..self.at - 1]))
@@ -94,7 +103,7 @@ impl<'a> Lexer<'a> {
                 self.at += 1;
                 Ok(Token::Punct(first))
             }
-            _ => Err(self.error("only strings and comments may hold characters outside ASCII")),
+            _ => Err(self.error_at(self.start, "only strings and comments may hold characters outside ASCII")),
         }
     }
 
@@ -115,7 +124,9 @@ impl<'a> Lexer<'a> {
         if let Ok(v) = text.parse::<i64>() {
             return Ok(Token::Int(v));
         }
-        text.parse::<f64>().map(Token::Float).map_err(|_| self.error(format!("`{text}` is not a number")))
+        text.parse::<f64>()
+            .map(Token::Float)
+            .map_err(|_| self.error_at(self.start, format!("`{text}` is not a number")))
     }
 
     fn run(&mut self, mut belongs: impl FnMut(u8) -> bool) -> &'a str {

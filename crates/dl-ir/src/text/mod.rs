@@ -247,7 +247,9 @@ mod tests {
     fn errors_name_the_line() {
         let error = |text: &str| parse_graph(text).unwrap_err().to_string();
         assert_eq!(error("%0 = input arg \"x\" f32[2]\n%1 = expp %0"), "line 2: there is no op `expp`");
-        assert_eq!(error("%0 = exp %9"), "line 1: %9 is used before it is defined");
+        assert_eq!(error("%0 = expp\n\nresult %0"), "line 1: there is no op `expp`");
+        assert!(error("%0 = input arg \"x\" f32[2]\n\u{e9}").starts_with("line 2: only strings"));
+        assert_eq!(error("%0 = exp %9\nresult %0"), "line 1: %9 is used before it is defined");
         assert!(error("%0 = input arg \"x\" f32[2]\n%1 = exp %0 %0").contains("takes 1 operands"));
         assert!(parse_module("dlir 99\n").unwrap_err().to_string().contains("version 99"));
         assert!(parse_module("dlir 1\nmodel A\nfn f eval {").is_err());
