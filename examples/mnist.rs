@@ -5,7 +5,6 @@
 mod support;
 
 use std::error::Error;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use dl::data::Digits;
 use dl::metrics::predictions;
 use dl::ndarray::Axis;
 use dl::prelude::*;
-use support::Args;
+use support::{Args, Count};
 
 dl::model! {
     /// Convolutional classifier of 28x28 grey digits.
@@ -54,8 +53,8 @@ fn main() -> ExitCode {
     support::run(HELP, |args| {
         let digits = Mnist::load(args.get::<String>("--data")?)?;
         let mut options = dl::Options::from_env()?;
-        if let Some(threads) = args.optional::<NonZeroUsize>("--threads")? {
-            options.threads = threads.get();
+        if let Some(Count(threads)) = args.optional("--threads")? {
+            options.threads = threads;
         }
         let start = Instant::now();
         let mut net = LeNet::with_options(Seed(args.get("--seed")?), options)?;
@@ -78,12 +77,12 @@ fn main() -> ExitCode {
 }
 
 fn train(net: &mut LeNet, digits: &Mnist, args: &Args, start: Instant) -> Result<(), Box<dyn Error>> {
-    let (epochs, seed): (u64, u64) = (args.get("--epochs")?, args.get("--seed")?);
-    let batch = args.get::<NonZeroUsize>("--batch")?.get();
+    let (Count(epochs), Count(batch)) = (args.get("--epochs")?, args.get("--batch")?);
+    let seed: u64 = args.get("--seed")?;
     let mut adam = Adam::new(args.get("--lr")?);
     println!("{}\n", net.summary());
     for epoch in 1..=epochs {
-        let batches = digits.train.batches(batch, Shuffle((seed << 32) | epoch));
+        let batches = digits.train.batches(batch, Shuffle((seed << 32) | epoch as u64));
         let mut progress = Progress::new(format!("epoch {epoch}/{epochs}"), batches.len());
         for (i, (x, label)) in batches.enumerate() {
             progress.step(label.len(), net.train_loss(&mut adam, &x, &label)?);

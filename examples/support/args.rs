@@ -6,14 +6,16 @@ use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-use dl_ir::nn::suggest::did_you_mean;
-
 /// The options of one call.
 #[derive(Debug)]
 pub struct Args {
     known: Vec<Known>,
     given: Vec<(&'static str, String)>,
 }
+
+/// A number of things to do, at least one: an option's value of which 0 would mean that nothing happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub usize);
 
 /// A mistake on the command line.
 #[derive(Debug)]
@@ -37,8 +39,7 @@ impl Args {
                 None => (arg.as_str(), None),
             };
             let Some(option) = known.iter().find(|option| option.name == name) else {
-                let hint = did_you_mean(name, known.iter().map(|option| option.name));
-                return Err(Usage(format!("there is no option `{name}`{hint}")));
+                return Err(Usage(format!("there is no option `{name}`")));
             };
             let value = match (option.value, inline) {
                 (None, Some(_)) => return Err(Usage(format!("`{name}` takes no value"))),
@@ -89,6 +90,15 @@ impl Known {
         let value = words.next().filter(|word| word.chars().all(|c| c.is_ascii_uppercase()));
         let default = line.strip_suffix(']').and_then(|line| line.rsplit_once('[')).map(|(_, default)| default);
         Some(Self { name, value, default })
+    }
+}
+
+impl FromStr for Count {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let count = text.parse().ok().filter(|&count| count > 0);
+        count.map(Self).ok_or("give a whole number of at least 1")
     }
 }
 
