@@ -126,6 +126,15 @@ fn counts_must_agree_and_labels_must_be_digits() {
 }
 
 #[test]
+fn a_set_without_samples_is_refused() {
+    let dir = Dir::new("empty");
+    dir.write(TRAIN_IMAGES, &idx(&[0, 28, 28], vec![]));
+    dir.write("train-labels-idx1-ubyte.gz", &idx(&[0], vec![]));
+    let message = failure(&dir);
+    assert!(message.contains("train-images-idx3-ubyte.gz` holds no samples, at least one is needed"), "{message}");
+}
+
+#[test]
 fn errors_pass_through_the_result_of_the_runtime() {
     fn load() -> dl_runtime::Result<Mnist> {
         Ok(Mnist::load("no/such/place")?)

@@ -47,6 +47,11 @@ pub enum DataError {
         /// Bytes in the file after decompression; one more than `expected` stands for any surplus.
         found: u64,
     },
+    /// A file is in order but holds no samples, so that there would be nothing to learn from or to judge by.
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// A label is not one of the classes.
     Label {
         /// The file.
@@ -101,6 +106,10 @@ impl fmt::Display for DataError {
             Self::Length { path, expected, .. } => {
                 write!(f, "`{}` goes on after the {expected} bytes that its header asks for; ", path.display())?;
                 write!(f, "copy or download it again")
+            }
+            Self::Empty { path } => {
+                write!(f, "`{}` holds no samples, at least one is needed; ", path.display())?;
+                write!(f, "copy or download the data set again")
             }
             Self::Label { path, index, label, classes } => {
                 write!(f, "label {label} of sample {index} in `{}` is out of range: ", path.display())?;

@@ -32,7 +32,8 @@ impl Mnist {
     ///
     /// # Errors
     /// A [`DataError`] that names the file: missing, unreadable, not of this format, of another image size, shorter or
-    /// longer than its header says, with a label above 9, or with more images than labels or the reverse.
+    /// longer than its header says, without images, with a label above 9, or with more images than labels or the
+    /// reverse.
     ///
     /// ```
     /// use dl_train::data::Mnist;
@@ -70,6 +71,9 @@ impl Digits {
             let part = |path: &Path, samples| (format!("`{}`", path.display()), samples);
             let parts = vec![part(&images.path, samples), part(&labels.path, labels.shape[0])];
             return Err(DataError::Samples { parts });
+        }
+        if samples == 0 {
+            return Err(DataError::Empty { path: images.path });
         }
         if let Some(index) = labels.bytes.iter().position(|&label| label >= CLASSES) {
             let label = labels.bytes[index];
