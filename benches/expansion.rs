@@ -58,8 +58,7 @@ fn expansion_times() -> Vec<f64> {
         .args(["check", "--offline", "--manifest-path"])
         .arg(folder.join("Cargo.toml"))
         .arg("--target-dir")
-        // The tests check the same dependencies there.
-        .arg(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("user_crates/target"))
+        .arg(folder.join("target"))
         .env("DL_MACRO_TIME", "1")
         .output()
         .expect("cargo starts");

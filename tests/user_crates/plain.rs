@@ -87,17 +87,36 @@ fn within_a_function() -> dl::Result<f32> {
     Local::new(Seed(0))?.total(&Array2::ones((3, 2)))
 }
 
+/// Learns which of the first three features is the largest, and gives the losses before and after.
+fn learned(net: &mut models::Mlp) -> dl::Result<(f32, f32)> {
+    let label = Array1::from_shape_fn(12, |i| (i % 3) as i64);
+    let x = Array2::from_shape_fn((12, 4), |(i, j)| if i % 3 == j { 1.0 } else { 0.1 * (i / 3) as f32 });
+    let mut adam = Adam::new(0.05);
+    let before = net.loss(&x, &label)?;
+    for _ in 0..100 {
+        net.train_loss(&mut adam, &x, &label)?;
+    }
+    let logits = net.forward(&x)?;
+    assert_eq!(accuracy(&logits, &label), 1.0, "{logits}");
+    Ok((before, net.loss(&x, &label)?))
+}
+
 fn main() -> dl::Result<()> {
     let mut net = models::Mlp::new(8, Seed(0))?;
-    let mut adam = Adam::new(1e-3);
-    let x = Array2::<f32>::zeros((5, 4));
-    let label = Array1::<i64>::zeros(5);
-    let first = net.train_loss(&mut adam, &x, &label)?;
-    let (second, gradients) = net.grad_loss(x.view(), &label)?;
-    let (logits, classes) = net.both(&x, 2.0)?;
-    println!("{first} {second} {} {logits} {classes}", gradients.names().count());
-    println!("{} {}", models::doubled(&Array2::ones((2, 2)))?, within_a_function()?);
-    println!("{}", shadows::Source::new(Seed(0))?.outputs(&Array1::zeros(2), &Array1::zeros(2), 1.0)?);
-    println!("{}", shadows::Source::new(Seed(0))?.some(&Array1::zeros(2))?);
+    let (before, after) = learned(&mut net)?;
+    assert!((0.9..1.5).contains(&before) && after < 0.2 * before, "{before} became {after}");
+
+    let (x, label) = (Array2::<f32>::zeros((5, 4)), Array1::<i64>::zeros(5));
+    let (loss, gradients) = net.grad_loss(x.view(), &label)?;
+    assert!(loss.is_finite() && gradients.names().count() == 4);
+    let (doubled, classes) = net.both(&x, 2.0)?;
+    assert_eq!((doubled.mapv(|logit| logit / 2.0), classes.len()), (net.forward(&x)?, 5));
+
+    assert_eq!(models::doubled(&Array2::ones((2, 2)))?, Array2::from_elem((2, 2), 2.0));
+    assert!(within_a_function()?.is_finite());
+    let shadowed = shadows::Source::new(Seed(0))?;
+    assert_eq!(shadowed.outputs(&Array1::ones(2), &Array1::ones(2), 3.0)?.to_vec(), [4.0, 4.0]);
+    assert!(shadowed.some(&Array1::zeros(2))?.is_finite());
+    println!("learned");
     Ok(())
 }
