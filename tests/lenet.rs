@@ -49,8 +49,9 @@ fn lenet_learns_digits() {
 #[test]
 fn compiled_steps_are_those_of_the_evaluator() {
     let digits = digits();
+    let from_env = Options::from_env().unwrap();
     let run = |isa| {
-        let mut options = Options::from_env().unwrap();
+        let mut options = from_env.clone();
         options.isa = isa;
         let mut net = LeNet::with_options(Seed(3), options).unwrap();
         let mut sgd = Sgd::new(0.05).momentum(0.9);
@@ -60,7 +61,7 @@ fn compiled_steps_are_those_of_the_evaluator() {
             net.parameters().map(|p| (p.name().to_string(), p.to_array::<f32>().unwrap())).collect::<Vec<_>>();
         (losses, weights)
     };
-    let (expected, found) = (run(Isa::Interpreter), run(Isa::Native));
+    let (expected, found) = (run(Isa::Interpreter), run(from_env.isa));
     for (a, b) in found.0.iter().zip(&expected.0) {
         assert!((a - b).abs() < 1e-5, "{:?} is not {:?}", found.0, expected.0);
     }

@@ -7,6 +7,11 @@ use dl_ir::{
 use dl_runtime::{Adam, AnyArray, Error, IntoArg, Isa, Model, Options, Seed, Source};
 use ndarray::{Array1, Array2, Ix1, Ix2};
 
+/// What the environment asks to compile for.
+fn env_isa() -> Isa {
+    Options::from_env().unwrap().isa
+}
+
 fn model(graph: &str, isa: Isa, threads: usize) -> Model {
     let function = Function { name: "f".into(), kind: FnKind::Eval, graph: parse_graph(graph).unwrap(), calls: vec![] };
     let module = Module { name: "M".into(), functions: vec![function], locs: vec![(3, 5)], ..Module::default() };
@@ -36,7 +41,7 @@ fn call(model: &Model, x: &Array2<f32>, label: &Array1<i64>) -> Result<Vec<Vec<f
 fn kernels_agree_with_the_evaluator_on_any_number_of_threads() {
     let reference = model(CHAIN, Isa::Interpreter, 1);
     for threads in [1, 2, 3] {
-        let compiled = model(CHAIN, Isa::Native, threads);
+        let compiled = model(CHAIN, env_isa(), threads);
         for (n, m) in [(1, 1), (5, 3), (64, 50), (301, 7)] {
             let x = Array2::from_shape_fn((n, m), |(i, j)| ((i * 31 + j * 17) % 23) as f32 / 10.0 - 1.0);
             let label = Array1::from_shape_fn(n, |i| ((i * 7) % (n * m)) as i64);
@@ -53,7 +58,7 @@ fn kernels_agree_with_the_evaluator_on_any_number_of_threads() {
 #[test]
 fn an_index_out_of_range_is_found_whichever_thread_meets_it() {
     for threads in [1, 3] {
-        let compiled = model(CHAIN, Isa::Native, threads);
+        let compiled = model(CHAIN, env_isa(), threads);
         let x = Array2::zeros((500, 2));
         for wrong in [0, 250, 499] {
             let mut label = Array1::zeros(500);
@@ -126,21 +131,21 @@ fn values(model: &Model) -> Vec<f32> {
 #[test]
 fn whole_steps_agree_with_the_evaluator_and_change_nothing_when_they_fail() {
     let expected = steps(&mut trained(Isa::Interpreter, 1), 4);
-    let mut one = trained(Isa::Native, 1);
+    let mut one = trained(env_isa(), 1);
     let found = steps(&mut one, 4);
     assert!(one.compilations()[0].kernels > 0, "{:?}", one.compilations());
     for (a, b) in found.iter().zip(&expected) {
         assert!((a - b).abs() < 1e-5, "{found:?} is not {expected:?}");
     }
     for threads in [2, 5] {
-        assert!(steps(&mut trained(Isa::Native, threads), 4) == found, "{threads} threads");
+        assert!(steps(&mut trained(env_isa(), threads), 4) == found, "{threads} threads");
     }
 }
 
 #[test]
 fn sizes_at_which_an_operation_fails_are_an_error() {
     let slice = "%0 = input arg \"x\" f32[N]\n%1 = slice %0 start=[0] stop=[3] step=[1] @0\nresult %1";
-    let model = model(slice, Isa::Native, 1);
+    let model = model(slice, env_isa(), 1);
     let x = Array1::<f32>::zeros(2);
     let error = model.call(0, &[IntoArg::<f32, Ix1>::into_arg(&x)]).unwrap_err().to_string();
     assert_eq!(
@@ -151,7 +156,7 @@ fn sizes_at_which_an_operation_fails_are_an_error() {
 
 #[test]
 fn sizes_that_do_not_follow_from_the_arguments_are_an_error() {
-    let model = model("%0 = input arg \"x\" f32[N*M]\n%1 = exp %0\nresult %1", Isa::Native, 1);
+    let model = model("%0 = input arg \"x\" f32[N*M]\n%1 = exp %0\nresult %1", env_isa(), 1);
     let x = Array1::<f32>::zeros(6);
     let error = model.call(0, &[IntoArg::<f32, Ix1>::into_arg(&x)]).unwrap_err().to_string();
     assert!(error.contains("the size `M` does not follow from the shapes of the arguments"), "{error}");
@@ -159,7 +164,7 @@ fn sizes_that_do_not_follow_from_the_arguments_are_an_error() {
 
 #[test]
 fn explain_tells_kernels_and_memory() {
-    let model = model(CHAIN, Isa::Native, 1);
+    let model = model(CHAIN, env_isa(), 1);
     let (x, label) = (Array2::<f32>::zeros((4, 4)), Array1::<i64>::zeros(4));
     let args: [AnyArray<'_>; 2] = [IntoArg::<f32, Ix2>::into_arg(&x), IntoArg::<i64, Ix1>::into_arg(&label)];
     let text = model.explain(0, &args).unwrap();
