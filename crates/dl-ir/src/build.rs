@@ -75,9 +75,13 @@ impl Builder {
         self.graph.ty(id).dtype
     }
 
-    /// Declares an input; if there is one of that name already, returns its node.
+    /// Declares an input; if there is one of that name, kind and type already, returns its node. One of the same name
+    /// and another kind or type is declared as a second one, which [`verify`](crate::verify::verify) refuses.
     pub fn input(&mut self, kind: InputKind, name: &str, ty: Type) -> NodeId {
-        if let Some(input) = self.graph.input(name) {
+        if let Some(input) = self.graph.input(name)
+            && input.kind == kind
+            && *self.graph.ty(input.node) == ty
+        {
             return input.node;
         }
         let node = self.raw(Node { op: Op::Input, args: vec![], attrs: Attrs::new(), ty, loc: self.loc });

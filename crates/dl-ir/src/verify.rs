@@ -124,6 +124,10 @@ fn outputs(graph: &Graph) -> Result<(), VerifyError> {
         let Some(input) = graph.input(target) else {
             return port(&name, format!("is the {word} of `{target}`, which is no input"));
         };
+        let kept = matches!(input.kind, InputKind::Param | InputKind::Buffer | InputKind::State);
+        if !kept && matches!(output.role, Role::Update(_)) {
+            return port(&name, format!("is the {word} of `{target}`, which is not kept between runs"));
+        }
         if !roles.insert((word, target)) {
             return port(&name, format!("is a second {word} of `{target}`"));
         }
@@ -162,6 +166,19 @@ mod tests {
     }
 
     #[test]
+    fn an_input_of_another_kind_or_type_is_not_the_same_input() {
+        let x = |b: &mut Builder, kind, size: i64| b.input(kind, "x", Type::new(DType::F32, [size]));
+        let mut b = Builder::on(graph());
+        assert_eq!(x(&mut b, InputKind::Param, 3), NodeId(0));
+        assert_eq!(verify(&b.graph), Ok(()));
+        for (kind, size) in [(InputKind::Arg, 3), (InputKind::Param, 4)] {
+            let mut b = Builder::on(graph());
+            assert_ne!(x(&mut b, kind, size), NodeId(0));
+            assert_eq!(verify(&b.graph).unwrap_err().to_string(), "`x`: there are two inputs of this name");
+        }
+    }
+
+    #[test]
     fn every_defect_is_found() {
         let broken = |change: fn(&mut Graph)| {
             let mut g = graph();
@@ -181,6 +198,10 @@ mod tests {
         assert_eq!(broken(|g| g.outputs[0].node = NodeId(9)), "`output 0`: there is no node 9");
         assert_eq!(broken(|g| g.outputs.push(g.outputs[0].clone())), "`output 1`: is a second new value of `x`");
         assert!(broken(|g| g.inputs[0].name = "z".into()).contains("which is no input"));
+        assert_eq!(
+            broken(|g| g.inputs[0].kind = InputKind::Arg),
+            "`output 0`: is the new value of `x`, which is not kept between runs"
+        );
         assert_eq!(broken(|g| g.inputs[0].kind = InputKind::Key), "`x`: a key is i64[2], but this is f32[3]");
         assert!(broken(|g| g.nodes[0].ty = Type::new(DType::F32, [4i64])).contains("node 1 is declared"));
     }

@@ -39,6 +39,13 @@ pub enum BindError {
         /// The input that has it, if one does.
         input: Option<String>,
     },
+    /// The values together need more memory than any machine has.
+    TooLarge {
+        /// The type of the value with which they do.
+        ty: Type,
+        /// Where it comes from.
+        loc: Loc,
+    },
     /// An op does not work at these sizes.
     Refused {
         /// Where it comes from.
@@ -62,6 +69,15 @@ impl fmt::Display for BindError {
                     "{what} of type {declared} would be {ty}, which is empty: every axis needs at least one element"
                 )
             }
+            BindError::TooLarge { ty, .. } => {
+                let sizes = ty.shape.iter().map(|d| d.as_const().unwrap_or(i64::MAX) as f64);
+                let tib = sizes.product::<f64>() * ty.dtype.size() as f64 / TIB;
+                let most = MOST_BYTES as f64 / TIB;
+                write!(
+                    f,
+                    "a value of type {ty} needs {tib:.1} TiB, and all values of a program together may have {most} TiB; use smaller sizes"
+                )
+            }
             BindError::Refused { error: VerifyError::Op { error, .. }, .. } => error.fmt(f),
             BindError::Refused { error, .. } => error.fmt(f),
         }
@@ -76,11 +92,23 @@ impl From<DimError> for BindError {
     }
 }
 
+/// All values of a graph together may have so many bytes (64 TiB, more than any memory): sums of sizes and addresses
+/// then never overflow.
+const MOST_BYTES: u64 = 1 << 46;
+
+const TIB: f64 = (1u64 << 40) as f64;
+
+/// `None` if it cannot be counted.
+fn byte_size(ty: &Type) -> Option<u64> {
+    let sizes = ty.shape.iter().map(|d| d.as_const().and_then(|c| u64::try_from(c).ok()));
+    sizes.chain([Some(ty.dtype.size() as u64)]).try_fold(1u64, |product, size| product.checked_mul(size?))
+}
+
 /// The graph with every symbol replaced by its value.
 ///
 /// # Errors
-/// If a symbol has no value, a required divisibility does not hold, an axis would be empty, or an op does not work at
-/// these sizes.
+/// If a symbol has no value, a required divisibility does not hold, an axis would be empty, the values would fit
+/// into no memory, or an op does not work at these sizes.
 pub fn bind(graph: &Graph, bindings: &Bindings) -> Result<Graph, BindError> {
     for (p, q) in graph.facts.divides() {
         let (value, by) = (p.eval(bindings)?, q.eval(bindings)?);
@@ -90,12 +118,18 @@ pub fn bind(graph: &Graph, bindings: &Bindings) -> Result<Graph, BindError> {
     }
     let mut bound = graph.clone();
     bound.facts = Facts::new();
+    let mut total = 0u64;
     for (i, node) in bound.nodes.iter_mut().enumerate() {
         let ty = node.ty.bind(bindings)?;
         let declared = std::mem::replace(&mut node.ty, ty);
         if node.ty.shape.iter().any(|d| d.as_const().is_none_or(|c| c < 1)) {
             let input = graph.inputs.iter().find(|input| input.node == NodeId(i as u32)).map(|i| i.name.clone());
             return Err(BindError::Empty { declared, ty: node.ty.clone(), loc: node.loc, input });
+        }
+        let bytes = byte_size(&node.ty);
+        total = total.saturating_add(bytes.unwrap_or(u64::MAX));
+        if total > MOST_BYTES {
+            return Err(BindError::TooLarge { ty: node.ty.clone(), loc: node.loc });
         }
         for (_, attr) in node.attrs.iter_mut() {
             if let Attr::Dims(dims) = attr {
@@ -162,6 +196,24 @@ mod tests {
         let short = say(&[("N", 3), ("D", 2), ("H", 2)]);
         assert!(matches!(short, BindError::Refused { loc: Loc(5), .. }));
         assert_eq!(short.to_string(), "`slice`: `stop` is 3 on axis 1, which has size 2");
-        assert!(say(&[("N", i64::MAX), ("D", 4), ("H", 2)]).to_string().contains("overflows"));
+    }
+
+    #[test]
+    fn sizes_beyond_any_memory_are_refused() {
+        let say = |values: &[(&str, i64)]| bound(MEAN, values).unwrap_err();
+        let large = say(&[("N", 1 << 40), ("D", 64), ("H", 2)]);
+        assert_eq!(
+            large.to_string(),
+            "a value of type f32[1099511627776, 64] needs 256.0 TiB, and all values of a program together may have \
+             64 TiB; use smaller sizes"
+        );
+        let uncounted = say(&[("N", i64::MAX), ("D", 4), ("H", 2)]).to_string();
+        assert!(uncounted.contains("needs 134217728.0 TiB"), "{uncounted}");
+        let attribute = "%0 = dim_value dtype=f32 dim=[N*N]\nresult %0";
+        assert!(bound(attribute, &[("N", i64::MAX)]).unwrap_err().to_string().contains("overflows"));
+        let sum = "%0 = input arg \"x\" f32[N]\n%1 = exp %0\n%2 = exp %1\n%3 = exp %2\nresult %3";
+        assert!(bound(sum, &[("N", 1 << 42)]).is_ok(), "four times 16 TiB");
+        let beyond = bound(sum, &[("N", (1 << 42) + 1)]).unwrap_err();
+        assert!(matches!(beyond, BindError::TooLarge { .. }), "{beyond}");
     }
 }
