@@ -3,8 +3,10 @@
 /// A compiled kernel: runs the parts `begin..end`.
 ///
 /// `bufs` points to `kernel.bufs.len() + 1` addresses: one for each buffer in order, then that of a [`Fault`].
-/// Buffers are 64-byte aligned and as long as declared. Scratch buffers and the fault cell belong to the calling
-/// thread; the other ones are shared, so a table of addresses is made for each thread.
+/// Buffers are as long as declared and aligned to their elements, no more: some are arrays of the user, which may begin
+/// anywhere in an allocation. Emitters therefore use unaligned accesses for vectors. The fault cell is aligned to itself.
+/// Scratch buffers and the fault cell belong to the calling thread; the other ones are shared, so a table of addresses is
+/// made for each thread.
 ///
 /// Kernels do not unwind, do not allocate and keep no state.
 pub type KernelFn = unsafe extern "C" fn(bufs: *const *mut u8, begin: u64, end: u64);

@@ -18,6 +18,9 @@
 
 use super::{Affine, DType, Var};
 
+/// The most iterations of a [`Stmt::Vec`]: the numbers of a vector's lanes fit into 32 bits.
+pub const MAX_VECTOR_EXTENT: u64 = i32::MAX as u64;
+
 /// A value, an index into [`Kernel::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value(pub u32);
@@ -40,7 +43,7 @@ pub enum Access {
     Scratch,
 }
 
-/// A flat buffer, 64-byte aligned. Two buffers of a kernel may be the same memory only where every element is read
+/// A flat buffer, aligned to its elements only, so vector accesses are unaligned. Two buffers of a kernel may be the same memory only where every element is read
 /// before the same iteration writes it (an in-place elementwise kernel).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Buf {
@@ -211,8 +214,9 @@ pub enum IndexExpr {
     Min(Affine, Affine),
     /// The greater.
     Max(Affine, Affine),
-    /// `a`, promised to satisfy `lo <= a < hi` where interval analysis cannot see it (after trimmed loop bounds).
-    /// The interpreter checks it, the emitter trusts it.
+    /// `a`, promised to satisfy `lo <= a < hi` where interval analysis cannot see it (after trimmed loop bounds, or
+    /// inside an `if` that tests it). The interpreter checks it; verifier and emitter trust it, so whoever makes one has to
+    /// prove it: a wrong promise is an access out of bounds.
     Within(Affine, i64, i64),
 }
 

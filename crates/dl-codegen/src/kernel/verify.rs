@@ -147,7 +147,7 @@ impl Checker<'_> {
                 if self.lanes {
                     return Err("vector loops are not nested".into());
                 }
-                if *extent > i32::MAX as u64 {
+                if *extent > MAX_VECTOR_EXTENT {
                     return Err("a vector loop has less than 2^31 iterations".into());
                 }
                 return Ok(Inside::Block(body, reduces.iter().map(|r| (r.out, State::Uniform)).collect()));
