@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
-use dl_codegen::kernel::{Access, Kernel, Stmt};
+use dl_codegen::kernel::{Access, Kernel, MAX_VECTOR_EXTENT, Stmt, walk::walk};
 use dl_codegen::lower::{BufRef, LoweredKernel};
 use dl_codegen::{Isa, jit, lower};
 use dl_ir::plan::{Fused, MemoryPlan, Slot, check, fuse, memory};
@@ -14,7 +14,7 @@ use dl_ir::{Graph, NodeId, Role};
 use crate::compile::bound_type;
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, Place, ResultSlot, Sizes, Step};
-use crate::memory::ALIGN;
+use crate::memory::{ALIGN, Buffer};
 use crate::options::Dump;
 use crate::pool::Pool;
 
@@ -33,9 +33,10 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
     let internal = |what: &dyn Display| Error::internal(format!("compiling `{name}`"), what);
     let fused = fuse(graph);
     let plan = memory(graph, &fused);
-    if cfg!(debug_assertions) {
-        check(graph, &fused, &plan).map_err(|e| internal(&e))?;
-    }
+    // Asked for now, since an arena beyond all memory has sizes that no kernel is made for.
+    Buffer::zeroed(aligned(plan.arena_bytes), &format!("the memory of `{name}`")).map(drop)?;
+    // Kernels trust the plan: a mistake in it would be undefined behaviour. Costs a thousandth of compiling.
+    check(graph, &fused, &plan).map_err(|e| internal(&e))?;
     let mut explanation = fused.show(graph, Some(&plan));
     if target.dump.fuse {
         eprintln!("; `{name}` fused\n{explanation}");
@@ -50,6 +51,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
         // Temporary memory lives as long as its group.
         let mut temps = Temps { end: arena, offsets: HashMap::new() };
         for LoweredKernel { kernel, bufs } in lowered.kernels {
+            check_extents(name, &kernel)?;
             let places = layout.places(&bufs, &mut temps).map_err(|e| internal(&e))?;
             let draft = Draft::new(&kernel, places);
             steps.push(Draft { code: kernels.add(kernel), ..draft });
@@ -94,6 +96,20 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
         kept: Default::default(),
     };
     Ok((kernels, explanation))
+}
+
+/// Refuses sizes at which a vector loop is too long.
+fn check_extents(name: &str, kernel: &Kernel) -> Result<()> {
+    let mut longest = 0;
+    walk(&kernel.body, &mut |stmt| {
+        if let Stmt::Vec { extent, .. } = stmt {
+            longest = longest.max(*extent);
+        }
+    });
+    match longest > MAX_VECTOR_EXTENT {
+        true => Err(Error::TooLarge { function: name.to_string(), iterations: longest }),
+        false => Ok(()),
+    }
 }
 
 /// Prints the kernels as far as asked for.

@@ -1,7 +1,6 @@
 //! From a function of a module to a program: bind sizes, attach the optimizer, run the passes, fuse, plan memory, lower
 //! and compile.
 
-use std::fmt::Display;
 use std::ops::Range;
 
 use dl_ir::passes::{self, bind::BindError};
@@ -11,7 +10,7 @@ use crate::assemble::{Target, assemble};
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
 use crate::kernels::Kernels;
-use crate::memory::{ALIGN, byte_len};
+use crate::memory::{ALIGN, Buffer, byte_len};
 use crate::optim::{Optimizer, attach};
 use crate::program::{Context, Program, Purpose, sizes};
 
@@ -51,15 +50,17 @@ pub(crate) fn compile(
 ) -> Result<Program> {
     let function = &context.module.functions[function];
     let name = &function.name;
-    let internal = |what: &dyn Display| Error::internal(format!("compiling `{name}`"), what);
     let mut graph = function.graph.clone();
     match (purpose, optimizer) {
-        (Purpose::Train(_), Some(optimizer)) => graph = attach(graph, optimizer).map_err(|e| internal(&e))?,
+        (Purpose::Train(_), Some(optimizer)) => graph = attach(name, graph, optimizer)?,
         _ => graph.outputs.retain(|output| !matches!(output.role, Role::Update(_))),
     }
     let graph = passes::bind::bind(&graph, bindings).map_err(|e| unfit(context, name, bindings, &e))?;
     let (code, graph, explanation) = match context.target {
-        None => (Code::Interpreted, graph, "not compiled: the evaluator runs the graph\n".to_string()),
+        None => {
+            check_memory(name, &graph)?;
+            (Code::Interpreted, graph, "not compiled: the evaluator runs the graph\n".to_string())
+        }
         Some(target) => {
             let graph = simplify(name, &graph, target)?;
             let (kernels, explanation) = assemble(name, &graph, target)?;
@@ -86,6 +87,17 @@ pub(crate) fn compile(
     })
 }
 
+/// The evaluator keeps every value, and cannot report that there is no memory for it.
+fn check_memory(name: &str, graph: &Graph) -> Result<()> {
+    let bytes = graph.ids().map(|id| {
+        let (_, shape) = bound_type(graph, id)?;
+        // It computes with numbers of 64 bits.
+        Ok(byte_len(DType::F64, &shape).unwrap_or(usize::MAX))
+    });
+    let total = bytes.collect::<Result<Vec<usize>>>()?.into_iter().fold(0, usize::saturating_add);
+    Buffer::zeroed(total, &format!("the memory of `{name}`")).map(drop)
+}
+
 /// Runs the passes, printing what they do if asked.
 fn simplify(name: &str, graph: &Graph, target: &Target) -> Result<Graph> {
     let mut print = |step: &passes::Step<'_>| eprint!("; `{name}`\n{step}");
@@ -103,7 +115,7 @@ fn unfit(context: &Context<'_>, function: &str, bindings: &Bindings, error: &Bin
         BindError::Dim(DimError::Unbound(dim)) => {
             return Error::DimUnsolved { function: function.to_string(), dim: dim.clone() };
         }
-        BindError::Empty { loc, .. } | BindError::Refused { loc, .. } => *loc,
+        BindError::Empty { loc, .. } | BindError::TooLarge { loc, .. } | BindError::Refused { loc, .. } => *loc,
         BindError::Dim(_) | BindError::Fact { .. } => Loc::NONE,
     };
     Error::UnfitSizes {
@@ -133,13 +145,13 @@ fn inputs(context: &Context<'_>, graph: &Graph) -> Result<(Vec<InputSlot>, usize
                 InputSource::Param(index.ok_or_else(unknown)?)
             }
             InputKind::State => InputSource::State(input.name.clone()),
-            InputKind::Hyper => InputSource::Scalar(input.name.clone(), dtype),
+            InputKind::Hyper => InputSource::Scalar(input.name.clone()),
             InputKind::Key => InputSource::Key,
         };
         let needed = if matches!(source, InputSource::Param(_) | InputSource::State(_)) { 0 } else { bytes };
         let staged: Range<usize> = staging..staging + needed;
         staging = staged.end.next_multiple_of(ALIGN);
-        slots.push(InputSlot { source, staged });
+        slots.push(InputSlot { source, staged, dtype, shape });
     }
     Ok((slots, staging))
 }

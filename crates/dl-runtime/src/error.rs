@@ -188,6 +188,15 @@ pub enum Error {
         /// The accepted range.
         expected: &'static str,
     },
+    /// An optimizer describes a step that does not work. Those of this library do not.
+    BadOptimizer {
+        /// The optimizer.
+        optimizer: &'static str,
+        /// The function that it was to train.
+        function: String,
+        /// What does not work.
+        problem: String,
+    },
     /// An optimizer's state belongs to another model.
     OptimizerState {
         /// The optimizer.
@@ -204,12 +213,19 @@ pub enum Error {
         /// The model's function.
         function: String,
     },
-    /// The arena of a program does not fit into memory.
+    /// Parameters, arguments or intermediate values do not fit into memory.
     OutOfMemory {
         /// What it was for.
         what: String,
-        /// Its size.
+        /// Its size, `usize::MAX` if that cannot be counted.
         bytes: usize,
+    },
+    /// One loop of a program would have more iterations than machine code is made for.
+    TooLarge {
+        /// The model's function.
+        function: String,
+        /// The number of iterations.
+        iterations: u64,
     },
     /// Something outside the runtime, such as reading a data set.
     Other(Box<dyn std::error::Error + Send + Sync>),
@@ -306,11 +322,12 @@ impl fmt::Display for Error {
             Error::ParameterMismatch { name, expected, found } => {
                 write!(f, "parameter `{name}` is {expected}, but the array given is {found}")
             }
-            Error::BadSetting { setting, value, expected } => {
-                write!(f, "{setting}=`{value}` is not understood; {expected}")
-            }
+            Error::BadSetting { setting, value, expected } => write!(f, "{setting} is `{value}`; {expected}"),
             Error::BadHyperparameter { optimizer, name, value, expected } => {
                 write!(f, "{optimizer}: `{name}` is {value}, but must be {expected}; no parameter was changed")
+            }
+            Error::BadOptimizer { optimizer, function, problem } => {
+                write!(f, "{optimizer}, as implemented, cannot train `{function}`: {problem}; no parameter was changed")
             }
             Error::OptimizerState { optimizer, name, expected, found } => write!(
                 f,
@@ -320,12 +337,16 @@ impl fmt::Display for Error {
                 write!(f, "`{function}` has no gradient program; mark it `#[train]` in the model")
             }
             Error::OutOfMemory { what, bytes } => {
-                write!(
-                    f,
-                    "{what} needs {:.1} MiB, which the system does not grant; use a smaller batch",
-                    *bytes as f64 / 1048576.0
-                )
+                match *bytes {
+                    usize::MAX => write!(f, "{what} needs more bytes than there are addresses")?,
+                    bytes => write!(f, "{what} needs {}, which the system does not grant", size(bytes))?,
+                }
+                f.write_str("; use smaller sizes, such as a smaller batch")
             }
+            Error::TooLarge { function, iterations } => write!(
+                f,
+                "`{function}` would need a loop over {iterations} elements, more than kernels are made for; use smaller sizes"
+            ),
             Error::Other(error) => error.fmt(f),
             Error::Internal { stage, problem } => {
                 write!(
@@ -345,6 +366,13 @@ impl std::error::Error for Error {
             _ => None,
         }
     }
+}
+
+/// "3.5 MiB".
+fn size(bytes: usize) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let unit = (bytes.max(1024).ilog2() as usize / 10).min(units.len());
+    format!("{:.1} {}", bytes as f64 / (1u64 << (10 * unit)) as f64, units[unit - 1])
 }
 
 /// "1 argument", "2 arguments", "3 entries".
@@ -391,5 +419,13 @@ mod tests {
             index.to_string(),
             "`loss`: an index in `label` is 10, but what it selects from at src/net.rs:12:9 has 10 entries, so indices run from 0 to 9; no parameter was changed"
         );
+        let setting = Error::BadSetting { setting: "threads", value: "5000".into(), expected: "give fewer".into() };
+        assert_eq!(setting.to_string(), "threads is `5000`; give fewer");
+    }
+
+    #[test]
+    fn sizes_come_in_fitting_units() {
+        let sizes = [1, 1024, 1536 << 10, 3 << 30, 1 << 43, 1 << 53].map(size);
+        assert_eq!(sizes, ["0.0 KiB", "1.0 KiB", "1.5 MiB", "3.0 GiB", "8.0 TiB", "8192.0 TiB"]);
     }
 }

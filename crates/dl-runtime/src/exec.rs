@@ -8,8 +8,8 @@ use crate::array::AnyArray;
 use crate::compile::Code;
 use crate::error::{Error, Result};
 use crate::interpret::interpret;
-use crate::memory::Buffer;
-use crate::optim::{OptimizerState, WIDE};
+use crate::memory::{Buffer, Tensor, type_name};
+use crate::optim::{OptimizerState, plain_name};
 use crate::params::Params;
 use crate::pool::lock;
 use crate::program::Program;
@@ -36,6 +36,23 @@ pub(crate) struct InputSlot {
     pub(crate) source: InputSource,
     /// Where in the staging memory it is put if it does not lie somewhere densely.
     pub(crate) staged: Range<usize>,
+    pub(crate) dtype: DType,
+    pub(crate) shape: Vec<usize>,
+}
+
+impl InputSlot {
+    /// The address of a tensor of the model or the optimizer. The program was compiled for one type, and an optimizer
+    /// can be anybody's code.
+    fn address(&self, tensor: &Tensor, function: &str) -> Result<*mut u8> {
+        if tensor.dtype == self.dtype && tensor.shape == self.shape {
+            return Ok(tensor.as_ptr());
+        }
+        let (expected, found) = (type_name(self.dtype, &self.shape), tensor.type_name());
+        Err(Error::internal(
+            format!("running `{function}`"),
+            format!("{:?} is {found}, but the program was compiled for {expected}", self.source),
+        ))
+    }
 }
 
 /// Where an input comes from.
@@ -48,7 +65,7 @@ pub(crate) enum InputSource {
     /// A tensor of the optimizer.
     State(String),
     /// A number of the optimizer.
-    Scalar(String, DType),
+    Scalar(String),
     /// Seed and step.
     Key,
 }
@@ -94,19 +111,21 @@ fn addresses(program: &Program, inputs: &mut Inputs<'_, '_>, staging: &mut Buffe
                     }
                 }
             }
-            InputSource::Param(index) => match &mut inputs.params {
-                Weights::Read(params) => params.at(*index).map(|param| param.tensor.as_ptr()),
-                Weights::Write(params) => params.at(*index).map(|param| param.tensor.as_ptr()),
+            InputSource::Param(index) => {
+                let param = match &inputs.params {
+                    Weights::Read(params) => params.at(*index),
+                    Weights::Write(params) => params.at(*index),
+                };
+                slot.address(&param.ok_or_else(|| absent("a parameter"))?.tensor, &program.name)?
             }
-            .ok_or_else(|| absent("a parameter"))?,
             InputSource::State(name) => {
-                let tensor = inputs.state.as_mut().and_then(|state| state.tensors.get(name));
-                tensor.ok_or_else(|| absent(name))?.as_ptr()
+                let tensor = inputs.state.as_ref().and_then(|state| state.tensors.get(name));
+                slot.address(tensor.ok_or_else(|| absent(name))?, &program.name)?
             }
-            InputSource::Scalar(name, dtype) => {
-                let plain = name.strip_suffix(WIDE).unwrap_or(name);
+            InputSource::Scalar(name) => {
+                let plain = plain_name(name);
                 let (_, value) = inputs.scalars.iter().find(|(n, _)| *n == plain).ok_or_else(|| absent(name))?;
-                match dtype {
+                match slot.dtype {
                     DType::F64 => stage.copy_from_slice(&value.to_ne_bytes()),
                     _ => stage.copy_from_slice(&(*value as f32).to_ne_bytes()),
                 }
@@ -121,4 +140,24 @@ fn addresses(program: &Program, inputs: &mut Inputs<'_, '_>, staging: &mut Buffe
         });
     }
     Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tensor_of_the_compiled_type_is_handed_to_kernels() {
+        let slot = InputSlot { source: InputSource::Param(0), staged: 0..0, dtype: DType::F32, shape: vec![2, 3] };
+        let tensor = |dtype, shape: &[usize]| Tensor::zeros(dtype, shape, "t").unwrap();
+        let same = tensor(DType::F32, &[2, 3]);
+        assert_eq!(slot.address(&same, "loss").unwrap(), same.as_ptr());
+        for other in [tensor(DType::F64, &[2, 3]), tensor(DType::F32, &[3, 2]), tensor(DType::F32, &[6])] {
+            let message = slot.address(&other, "loss").unwrap_err().to_string();
+            assert!(
+                message.contains("`loss`: Param(0) is ") && message.contains("compiled for f32[2, 3]"),
+                "{message}"
+            );
+        }
+    }
 }

@@ -74,19 +74,9 @@ impl Model {
         check_facts(&format!("{}::new", module.name), &module.facts, &dims)?;
         let params = Params::new(&module.name, &module.params, &dims, seed)?;
         let target = options.target()?;
+        let programs = Programs::new(options.programs);
         let places = Places { file: source.file, locs: module.locs.as_slice().into() };
-        Ok(Model {
-            module,
-            places,
-            dims,
-            params,
-            options,
-            target,
-            programs: Programs::new(),
-            seed,
-            steps: 0,
-            draws: AtomicU64::new(0),
-        })
+        Ok(Model { module, places, dims, params, options, target, programs, seed, steps: 0, draws: AtomicU64::new(0) })
     }
 
     /// Runs a function in evaluation mode.
@@ -130,7 +120,8 @@ impl Model {
     /// program. Returns the loss before the update.
     ///
     /// Errors: those of wrong arguments, [`Error::IndexOutOfRange`], [`Error::NotTrainable`],
-    /// [`Error::BadHyperparameter`] and [`Error::OptimizerState`]. Model and optimizer are then unchanged.
+    /// [`Error::BadHyperparameter`], [`Error::OptimizerState`] and [`Error::BadOptimizer`]. Model and optimizer are then
+    /// unchanged.
     pub fn train<T: Element>(
         &mut self,
         function: usize,
@@ -138,16 +129,17 @@ impl Model {
         args: &[AnyArray<'_>],
     ) -> Result<T> {
         self.check_kind(function, &[FnKind::Train])?;
-        let step = optimizer.state().steps() + 1;
+        let step = optimizer.state().steps().saturating_add(1);
         let scalars = optimizer.scalars(step)?;
         let program = self.program(function, Purpose::Train(optimizer.structure()), args, Some(optimizer))?;
-        program.prepare(optimizer)?;
+        // Asked for once: what is checked here is what the program writes to.
+        let (name, state) = (optimizer.name(), optimizer.state_mut());
+        program.prepare(name, state, &scalars)?;
         let key = [self.seed.0, self.steps];
-        let state = Some(optimizer.state_mut());
-        let inputs = Inputs { args, params: Weights::Write(&mut self.params), state, scalars: &scalars, key };
-        let results = run(&program, inputs)?;
-        optimizer.state_mut().steps = step;
-        self.steps += 1;
+        let params = Weights::Write(&mut self.params);
+        let results = run(&program, Inputs { args, params, state: Some(&mut *state), scalars: &scalars, key })?;
+        state.steps = step;
+        self.steps = self.steps.wrapping_add(1);
         scalar(results.into_iter().find(|(role, _)| *role == Role::Result).map(|(_, array)| array))
     }
 
@@ -229,7 +221,7 @@ impl Model {
 
     /// What a function was compiled to for arguments like these: the fused kernels, the memory plan and its peak, and
     /// how long compiling took. Compiles it if that has not happened yet. For a function with gradients it is the
-    /// program of these.
+    /// program of these; [`explain_train`](Model::explain_train) tells of a step.
     ///
     /// Errors: those of wrong arguments.
     pub fn explain(&self, function: usize, args: &[AnyArray<'_>]) -> Result<String> {
@@ -238,6 +230,16 @@ impl Model {
             FnKind::Train | FnKind::Grad => Purpose::Grad,
         };
         Ok(self.program(function, purpose, args, None)?.explanation.clone())
+    }
+
+    /// As [`explain`](Model::explain), of the program that [`train`](Model::train) runs with this optimizer: forward pass,
+    /// backward pass and update.
+    ///
+    /// Errors: those of wrong arguments, [`Error::NotTrainable`] and [`Error::BadOptimizer`].
+    pub fn explain_train(&self, function: usize, optimizer: &dyn Optimizer, args: &[AnyArray<'_>]) -> Result<String> {
+        self.check_kind(function, &[FnKind::Train])?;
+        let purpose = Purpose::Train(optimizer.structure());
+        Ok(self.program(function, purpose, args, Some(optimizer))?.explanation.clone())
     }
 
     /// Everything compiled so far: what, when, why and how long it took.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::pool::{Pool, available_threads};
 
 /// More threads than this are taken for a mistake.
-const MAX_THREADS: usize = 1024;
+pub(crate) const MAX_THREADS: usize = 1024;
 
 /// How a model compiles and runs. [`Options::from_env`] is what `new` uses.
 #[derive(Debug, Clone)]
@@ -21,6 +21,10 @@ pub struct Options {
     pub isa: Isa,
     /// What to print to standard error while compiling.
     pub dump: Dump,
+    /// Keep so many compiled programs, at least one; beyond that the one used least recently is dropped, and compiled
+    /// anew when it is needed again. By default 64. A function has one for each combination of sizes and, in training,
+    /// each kind of optimizer.
+    pub programs: usize,
     /// Run only so many of the passes that simplify and rearrange a graph, to find the one at fault; by default all.
     pub passes: usize,
     /// Compute with denormal numbers as IEEE demands, instead of taking them as zero.
@@ -153,6 +157,7 @@ impl Default for Options {
             threads: available_threads(),
             isa: Isa::Native,
             dump: Dump::default(),
+            programs: 64,
             passes: usize::MAX,
             keep_denormals: false,
             pool: None,
@@ -176,7 +181,7 @@ mod tests {
     fn an_empty_environment_means_the_defaults() {
         let options = Options::parse(|_| None).unwrap();
         assert_eq!(options.threads, available_threads());
-        assert_eq!((options.isa, options.dump), (Isa::Native, Dump::default()));
+        assert_eq!((options.isa, options.dump, options.programs), (Isa::Native, Dump::default(), 64));
     }
 
     #[test]
@@ -200,7 +205,7 @@ mod tests {
             ("DL_DUMP", "graph,all"),
         ] {
             let message = parse(name, value).unwrap_err().to_string();
-            assert!(message.starts_with(&format!("{name}=`{value}`")), "{message}");
+            assert!(message.starts_with(&format!("{name} is `{value}`; ")), "{message}");
             assert!(message.contains("give "), "{message}");
         }
     }

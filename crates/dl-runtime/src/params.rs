@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use dl_ir::nn::suggest::distance;
-use dl_ir::{Bindings, DType, Dim, Init, ParamDecl};
+use dl_ir::{Bindings, DType, Dim, DimError, Init, ParamDecl};
 
 use crate::error::{Error, Result};
 use crate::memory::Tensor;
@@ -32,12 +32,16 @@ impl Params {
         let mut params = Params { list: Vec::with_capacity(decls.len()), index: HashMap::new() };
         for decl in decls {
             let size = |dim: &Dim| {
-                let size =
-                    dim.eval(dims).map_err(|e| Error::internal(format!("making `{}` of `{model}`", decl.name), e))?;
-                usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| Error::ModelDim {
-                    model: model.to_string(),
-                    dim: dim.to_string(),
-                    problem: format!("comes out as {size} in the shape of `{}`, but must be at least 1", decl.name),
+                let wrong =
+                    |problem: String| Error::ModelDim { model: model.to_string(), dim: dim.to_string(), problem };
+                let size = dim.eval(dims).map_err(|error| match error {
+                    DimError::Overflow => {
+                        wrong(format!("is too large in the shape of `{}`; use smaller sizes", decl.name))
+                    }
+                    other => Error::internal(format!("making `{}` of `{model}`", decl.name), other),
+                })?;
+                usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| {
+                    wrong(format!("comes out as {size} in the shape of `{}`, but must be at least 1", decl.name))
                 })
             };
             let shape = decl.ty.shape.iter().map(size).collect::<Result<Vec<usize>>>()?;
@@ -208,6 +212,11 @@ mod tests {
         assert_eq!(make(5).unwrap().get("w").unwrap().tensor.shape, [5]);
         let error = make(-1).err().unwrap().to_string();
         assert_eq!(error, "`M::new`: dimension `H` comes out as -1 in the shape of `w`, but must be at least 1");
+        let error = make(i64::MAX / 2).err().unwrap().to_string();
+        assert_eq!(error, "`w` needs more bytes than there are addresses; use smaller sizes, such as a smaller batch");
+        let square = [ParamDecl { ty: Type::new(DType::F32, [Dim::sym("H") * Dim::sym("H")]), ..decls[0].clone() }];
+        let error = Params::new("M", &square, &Bindings::from([("H".into(), 1 << 40)]), Seed(0)).err().unwrap();
+        assert_eq!(error.to_string(), "`M::new`: dimension `H*H` is too large in the shape of `w`; use smaller sizes");
     }
 
     #[test]

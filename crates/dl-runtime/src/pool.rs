@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::options::MAX_THREADS;
 
 /// How long a waiting thread spins before it sleeps, when every thread has a core of its own.
 const SPIN: Duration = Duration::from_millis(1);
@@ -52,7 +53,13 @@ pub(crate) struct Aborted(());
 
 impl Pool {
     /// A pool of `threads` threads, the caller's among them, so `threads - 1` are started. Zero counts as one.
+    ///
+    /// Errors: [`Error::BadSetting`] for more than 1024 threads, [`Error::Io`] if the system does not give them.
     pub fn new(threads: usize) -> Result<Pool> {
+        if threads > MAX_THREADS {
+            let expected = format!("give a number of threads from 1 to {MAX_THREADS}");
+            return Err(Error::BadSetting { setting: "threads", value: threads.to_string(), expected });
+        }
         let count = threads.max(1);
         let spin = if count <= available_threads() { SPIN } else { Duration::ZERO };
         let shared = Arc::new(Shared {
@@ -308,6 +315,15 @@ fn panicked(panic: Panic) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn absurd_numbers_of_threads_are_refused() {
+        for threads in [MAX_THREADS + 1, usize::MAX] {
+            let message = Pool::new(threads).err().unwrap().to_string();
+            assert_eq!(message, format!("threads is `{threads}`; give a number of threads from 1 to 1024"));
+        }
+        assert_eq!(Pool::new(0).unwrap().threads(), 1);
+    }
 
     #[test]
     fn every_worker_sees_what_the_others_wrote_before_a_barrier() {

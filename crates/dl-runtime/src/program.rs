@@ -1,6 +1,5 @@
 //! Programs: functions bound to sizes and compiled, and the cache that keeps them.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,11 +7,12 @@ use std::time::{Duration, Instant};
 use dl_ir::{Bindings, Class, DType, Graph, InputKind, Loc, Module, NodeId, Op};
 
 use crate::assemble::Target;
+use crate::cache::Cache;
 use crate::compile::{Code, compile};
 use crate::error::{Error, Result};
-use crate::exec::InputSlot;
+use crate::exec::{InputSlot, InputSource};
 use crate::memory::Buffer;
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, OptimizerState, plain_name};
 use crate::options::Options;
 use crate::pool::lock;
 
@@ -76,11 +76,21 @@ impl Places {
 }
 
 impl Program {
-    /// Makes the tensors that the optimizer keeps, or checks those it has.
-    pub(crate) fn prepare(&self, optimizer: &mut dyn Optimizer) -> Result<()> {
-        let name = optimizer.name();
-        let state = optimizer.state_mut();
-        self.state.iter().try_for_each(|(tensor, dtype, shape)| state.ensure(name, tensor, *dtype, shape))
+    /// Makes the tensors that the optimizer keeps, or checks those it has, and that it gives every number.
+    pub(crate) fn prepare(
+        &self,
+        optimizer: &'static str,
+        state: &mut OptimizerState,
+        scalars: &[(&'static str, f64)],
+    ) -> Result<()> {
+        for slot in &self.inputs {
+            let InputSource::Scalar(name) = &slot.source else { continue };
+            if !scalars.iter().any(|(given, _)| *given == plain_name(name)) {
+                let problem = format!("`scalars` gives no `{}`, which its update uses", plain_name(name));
+                return Err(Error::BadOptimizer { optimizer, function: self.name.clone(), problem });
+            }
+        }
+        self.state.iter().try_for_each(|(tensor, dtype, shape)| state.ensure(optimizer, tensor, *dtype, shape))
     }
 
     /// The error for an index out of range at a node.
@@ -165,17 +175,18 @@ struct Key {
 /// The compiled programs of a model.
 pub(crate) struct Programs {
     born: Instant,
-    map: Mutex<HashMap<Key, Arc<Program>>>,
-    log: Mutex<Vec<Compilation>>,
+    cache: Cache<Key, Program>,
+    log: Mutex<Vec<(Key, Compilation)>>,
 }
 
 impl Programs {
-    pub(crate) fn new() -> Programs {
-        Programs { born: Instant::now(), map: Mutex::default(), log: Mutex::default() }
+    /// Keeps the `most` programs that were used last.
+    pub(crate) fn new(most: usize) -> Programs {
+        Programs { born: Instant::now(), cache: Cache::new(most), log: Mutex::default() }
     }
 
     pub(crate) fn log(&self) -> Vec<Compilation> {
-        lock(&self.log).clone()
+        lock(&self.log).iter().map(|(_, compilation)| compilation.clone()).collect()
     }
 
     /// The program of that key, compiled now if there is none. Threads that need the same one wait for it.
@@ -188,30 +199,31 @@ impl Programs {
         optimizer: Option<&dyn Optimizer>,
     ) -> Result<Arc<Program>> {
         let key = Key { function, purpose, sizes: bindings.values().copied().collect() };
-        let mut map = lock(&self.map);
-        if let Some(program) = map.get(&key) {
-            return Ok(Arc::clone(program));
-        }
-        let started = Instant::now();
-        let mut program = compile(context, function, &key.purpose, &bindings, optimizer)?;
-        let compilation = Compilation {
-            function: program.name.clone(),
-            purpose: key.purpose.to_string(),
-            sizes: sizes(&bindings),
-            reason: reason(&key, map.keys(), &bindings),
-            at: started.duration_since(self.born),
-            took: started.elapsed(),
-            kernels: program.code.kernels(),
-            arena: program.code.arena(),
-        };
-        program.explanation.insert_str(0, &format!("{compilation}\n"));
-        let program = Arc::new(program);
-        if context.options.dump.compile {
-            eprintln!("{compilation}");
-        }
-        lock(&self.log).push(compilation);
-        map.insert(key, Arc::clone(&program));
-        Ok(program)
+        self.cache.get_or_make(&key, || {
+            let started = Instant::now();
+            let mut program = compile(context, function, &key.purpose, &bindings, optimizer)?;
+            let dropped = lock(&self.log).iter().any(|(before, _)| *before == key);
+            let reason = match dropped {
+                true => format!("dropped before, as only the last {} programs are kept", context.options.programs),
+                false => reason(&key, &self.cache.keys(), &bindings),
+            };
+            let compilation = Compilation {
+                function: program.name.clone(),
+                purpose: key.purpose.to_string(),
+                sizes: sizes(&bindings),
+                reason,
+                at: started.duration_since(self.born),
+                took: started.elapsed(),
+                kernels: program.code.kernels(),
+                arena: program.code.arena(),
+            };
+            program.explanation.insert_str(0, &format!("{compilation}\n"));
+            if context.options.dump.compile {
+                eprintln!("{compilation}");
+            }
+            lock(&self.log).push((key.clone(), compilation));
+            Ok(program)
+        })
     }
 }
 
@@ -222,8 +234,8 @@ pub(crate) fn sizes(bindings: &Bindings) -> String {
 }
 
 /// Why a program is compiled that is like others, but not equal.
-fn reason<'a>(key: &Key, others: impl Iterator<Item = &'a Key>, bindings: &Bindings) -> String {
-    let same: Vec<&Key> = others.filter(|other| other.function == key.function).collect();
+fn reason(key: &Key, others: &[Key], bindings: &Bindings) -> String {
+    let same: Vec<&Key> = others.iter().filter(|other| other.function == key.function).collect();
     let alike = |other: &&&Key| std::mem::discriminant(&other.purpose) == std::mem::discriminant(&key.purpose);
     let Some(nearest) = same.iter().filter(alike).min_by_key(|other| {
         let differing = key.sizes.iter().zip(&other.sizes).filter(|(a, b)| a != b).count();
@@ -256,9 +268,8 @@ mod tests {
     #[test]
     fn every_compilation_has_a_reason() {
         let train = |s: &str| Purpose::Train(s.into());
-        let say = |purpose, n, others: &[Key]| {
-            reason(&key(purpose, n), others.iter(), &Bindings::from([("N".to_string(), n)]))
-        };
+        let say =
+            |purpose, n, others: &[Key]| reason(&key(purpose, n), others, &Bindings::from([("N".to_string(), n)]));
         assert_eq!(say(Purpose::Call, 1, &[]), "first call");
         assert_eq!(say(Purpose::Grad, 1, &[key(Purpose::Call, 1)]), "first call for this purpose");
         assert_eq!(say(Purpose::Call, 2, &[key(Purpose::Call, 1)]), "N is 2, was 1");

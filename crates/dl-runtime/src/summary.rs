@@ -45,8 +45,8 @@ pub(crate) fn summarise(module: &Module, dims: &Bindings) -> Summary {
         module.params.iter().filter(|p| p.trainable && layer_of(module, &p.name) == Some(layer)).map(size).sum()
     };
     let costs = function.map(|f| costs(module, f, dims)).unwrap_or_default();
-    let cost =
-        |layer: &str| -> i64 { costs.iter().filter(|(name, _)| *name == Some(layer)).map(|(_, cost)| cost).sum() };
+    let total = |costs: &mut dyn Iterator<Item = i64>| costs.fold(0, i64::saturating_add);
+    let cost = |layer: &str| total(&mut costs.iter().filter(|(name, _)| *name == Some(layer)).map(|&(_, cost)| cost));
     let calls = |layer: u32| function.map_or(0, |f| f.calls.iter().filter(|(l, _)| *l == layer).count() as i64);
     let mut rows: Vec<SummaryRow> = vec![];
     for (index, ty) in function.iter().flat_map(|f| &f.calls) {
@@ -60,7 +60,7 @@ pub(crate) fn summarise(module: &Module, dims: &Bindings) -> Summary {
             multiply_adds: cost(&layer.name) / calls(*index).max(1),
         });
     }
-    let multiply_adds = costs.iter().map(|(_, cost)| cost).sum();
+    let multiply_adds = total(&mut costs.iter().map(|&(_, cost)| cost));
     Summary { model: module.name.clone(), rows, trainable: count(true), buffers: count(false), multiply_adds }
 }
 

@@ -2,6 +2,71 @@
 //!
 //! An optimizer says what one step does as a graph, once for each parameter; it is compiled together with the forward
 //! and backward pass. Numbers such as the learning rate are inputs of that graph, so changing them compiles nothing.
+//!
+//! # Another optimizer
+//!
+//! Lion, which steps by the sign of a moving average (seen from a program that depends on `dl`):
+//!
+//! ```
+//! # extern crate dl_runtime as dl;
+//! use dl::optim::{OpError, Optimizer, OptimizerState, Update};
+//!
+//! struct Lion {
+//!     lr: f64,
+//!     betas: (f64, f64),
+//!     state: OptimizerState,
+//! }
+//!
+//! impl Optimizer for Lion {
+//!     fn name(&self) -> &'static str {
+//!         "Lion"
+//!     }
+//!
+//!     // No field changes what `update` builds, so one program serves them all.
+//!     fn structure(&self) -> String {
+//!         "Lion".into()
+//!     }
+//!
+//!     fn scalars(&self, _step: u64) -> dl::Result<Vec<(&'static str, f64)>> {
+//!         let (beta1, beta2) = self.betas;
+//!         Ok(vec![("lr", self.lr), ("beta1", beta1), ("rest1", 1.0 - beta1), ("beta2", beta2), ("rest2", 1.0 - beta2)])
+//!     }
+//!
+//!     fn update(&self, update: &mut Update<'_>) -> Result<(), OpError> {
+//!         let (param, grad, average) = (update.param, update.grad, update.state("exp_avg"));
+//!         let [lr, beta1, rest1, beta2, rest2] =
+//!             ["lr", "beta1", "rest1", "beta2", "rest2"].map(|name| update.scalar(name));
+//!         let b = &mut *update.builder;
+//!         // param - lr * sign(beta1 * average + (1 - beta1) * grad)
+//!         let (old, new) = (b.mul(beta1, average)?, b.mul(rest1, grad)?);
+//!         let sum = b.add(old, new)?;
+//!         let sign = b.sign(sum)?;
+//!         let step = b.mul(lr, sign)?;
+//!         let next = b.sub(param, step)?;
+//!         // beta2 * average + (1 - beta2) * grad
+//!         let (old, new) = (b.mul(beta2, average)?, b.mul(rest2, grad)?);
+//!         let next_average = b.add(old, new)?;
+//!         update.set_param(next);
+//!         update.set_state("exp_avg", next_average);
+//!         Ok(())
+//!     }
+//!
+//!     fn state(&self) -> &OptimizerState {
+//!         &self.state
+//!     }
+//!
+//!     fn state_mut(&mut self) -> &mut OptimizerState {
+//!         &mut self.state
+//!     }
+//! }
+//!
+//! let lion = Lion { lr: 1e-4, betas: (0.9, 0.99), state: OptimizerState::default() };
+//! # assert_eq!(lion.scalars(1)?[2].0, "rest1");
+//! # Ok::<(), dl::Error>(())
+//! ```
+//!
+//! A method marked `#[train]` takes it as it takes [`Adam`]: `net.train_loss(&mut lion, &x, &label)?`. An update that does
+//! not work is an [`Error::BadOptimizer`], and then no parameter has changed.
 
 mod adam;
 mod sgd;
@@ -13,11 +78,12 @@ pub use state::OptimizerState;
 
 use std::path::Path;
 
-use dl_ir::{Builder, DType, Graph, InputKind, NodeId, OpError, Role, Type};
+pub use dl_ir::{Builder, DType, NodeId, OpError};
+use dl_ir::{Graph, InputKind, Role, Type, verify};
 
 use crate::error::{Error, Result};
 
-/// A rule that updates parameters. Implement it for one of your own; [`Sgd`] is a short example.
+/// A rule that updates parameters; the [module](self) shows how to write one.
 pub trait Optimizer: Send {
     /// Its name in messages, such as `Adam`.
     fn name(&self) -> &'static str;
@@ -97,7 +163,8 @@ impl Update<'_> {
     /// A number that [`Optimizer::scalars`] gives anew for each step, in the parameter's element type.
     pub fn scalar(&mut self, name: &'static str) -> NodeId {
         let dtype = self.builder.dtype(self.param);
-        let name = if dtype == DType::F64 { format!("{name}{WIDE}") } else { name.to_string() };
+        let wide = if dtype == DType::F64 { WIDE } else { "" };
+        let name = format!("{SCALAR}{name}{wide}");
         self.builder.input(InputKind::Hyper, &name, Type::scalar(dtype))
     }
 
@@ -118,11 +185,22 @@ impl Update<'_> {
     }
 }
 
-/// Marks a scalar in `f64`, for parameters of that type.
-pub(crate) const WIDE: &str = ".f64";
+/// Stands before the names of scalars. An argument's name has no dot, so it cannot be one of them.
+const SCALAR: &str = "optimizer.";
 
-/// The graph of a whole step: every gradient of `graph` becomes an update of its parameter.
-pub(crate) fn attach(graph: Graph, optimizer: &dyn Optimizer) -> Result<Graph, OpError> {
+/// Marks a scalar in `f64`, for parameters of that type.
+const WIDE: &str = ".f64";
+
+/// A scalar's name as the optimizer gives it, from that of the graph's input.
+pub(crate) fn plain_name(input: &str) -> &str {
+    let name = input.strip_prefix(SCALAR).unwrap_or(input);
+    name.strip_suffix(WIDE).unwrap_or(name)
+}
+
+/// The graph of a whole step of `function`: every gradient of `graph` becomes an update of its parameter.
+pub(crate) fn attach(function: &str, graph: Graph, optimizer: &dyn Optimizer) -> Result<Graph> {
+    let refused =
+        |problem: String| Error::BadOptimizer { optimizer: optimizer.name(), function: function.to_string(), problem };
     let mut builder = Builder::on(graph);
     let outputs = std::mem::take(&mut builder.graph.outputs);
     let (grads, rest): (Vec<_>, Vec<_>) = outputs.into_iter().partition(|o| matches!(o.role, Role::Grad(_)));
@@ -130,9 +208,13 @@ pub(crate) fn attach(graph: Graph, optimizer: &dyn Optimizer) -> Result<Graph, O
     for grad in &grads {
         let Role::Grad(name) = &grad.role else { continue };
         let Some(param) = builder.graph.input(name).map(|input| input.node) else { continue };
-        optimizer.update(&mut Update { builder: &mut builder, param, grad: grad.node, name })?;
+        let mut update = Update { builder: &mut builder, param, grad: grad.node, name };
+        optimizer.update(&mut update).map_err(|e| refused(format!("its update of `{name}` fails: {e}")))?;
     }
-    Ok(builder.finish())
+    let graph = builder.finish();
+    // An optimizer may be anybody's code, and what it builds writes to the parameters.
+    verify(&graph).map_err(|e| refused(e.to_string()))?;
+    Ok(graph)
 }
 
 /// Checks that a hyperparameter lies in `range`.
