@@ -70,7 +70,8 @@ fn main() -> ExitCode {
         if args.has("--explain")
             && let Some((x, label)) = digits.test.batches(64, InOrder).next()
         {
-            println!("\n{}\n{}", net.explain_forward(&x)?, net.explain_train_loss(&x, &label)?);
+            let adam = Adam::new(args.get("--lr")?);
+            println!("\n{}\n{}", net.explain_forward(&x)?, net.explain_train_loss(&adam, &x, &label)?);
         }
         Ok(())
     })

@@ -1,10 +1,10 @@
 //! Deep learning in Rust: networks declared in [`model!`], checked at compile time, compiled for the CPU at hand.
 //!
-//! [`data`], [`metrics`] and [`progress`] help with training; the [`prelude`] brings in what almost every program uses.
+//! [`data`], [`metrics`] and [`progress`] help with training, [`optim`] says how to write an optimizer; the [`prelude`] brings in what almost every program uses.
 
 pub use dl_runtime::{
-    Adam, AdamW, AnyArray, Compilation, Element, Error, Gradients, IntoArg, LoadReport, Model, Optimizer,
-    OptimizerState, Options, Parameter, Pool, Result, Seed, Sgd, Summary, Update,
+    Adam, AdamW, AnyArray, Compilation, Dump, Element, Error, Gradients, IntoArg, Isa, LoadReport, Misfit, Model,
+    Optimizer, Options, Parameter, Pool, Result, Seed, Sgd, Summary, SummaryRow, optim,
 };
 pub use dl_train::{data, metrics, progress};
 pub use ndarray;
@@ -64,7 +64,7 @@ pub use ndarray;
 /// # Methods of the struct
 ///
 /// `new(sizes.., seed)` and `with_options(sizes.., seed, options)`; for each public function `f` a method `f` and `explain_f`, which tells what it was compiled to;
-/// for those with `#[train]` also `train_f`, `grad_f` and `explain_train_f`; and those of [`Model`], to which the struct
+/// for those with `#[train]` also `train_f`, `grad_f` and `explain_train_f(&optimizer, ..)`; and those of [`Model`], to which the struct
 /// dereferences: `save`, `load`, `summary`, `parameters`. Arguments are references to `ndarray` arrays or views of the
 /// declared rank and element type, scalars are plain numbers.
 #[macro_export]

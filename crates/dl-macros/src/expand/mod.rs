@@ -171,8 +171,10 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
     let train = format_ident!("train_{name}");
     let grad = format_ident!("grad_{name}");
     let explain = format_ident!("explain_train_{name}");
-    let explain_doc =
-        format!("What `{train}` is compiled to for arguments like these: fused kernels and the memory plan.");
+    let explain_doc = format!(
+        "What `{train}` is compiled to with this optimizer and for arguments like these: fused kernels of forward pass, \
+         backward pass and update, and the memory plan."
+    );
     let updated = match function.syntax.train.as_ref().map(|train| train.only.as_slice()) {
         None | Some([]) => "all parameters that it depends on".to_string(),
         Some(only) => {
@@ -212,9 +214,10 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
         #[doc = #explain_doc]
         #vis fn #explain #generics(
             &self,
+            #optimizer: &dyn #root::__private::Optimizer,
             #(#params),*
         ) -> ::core::result::Result<::std::string::String, #root::__private::Error> {
-            self.model.explain(#train_index, &[#(#args),*])
+            self.model.explain_train(#train_index, #optimizer, &[#(#args),*])
         }
     }
 }
