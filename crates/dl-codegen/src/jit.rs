@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::abi::KernelFn;
-use crate::emit::{EXTERNS, emit};
+use crate::emit::{EXTERNS, LEAVES, emit};
 use crate::isa::Isa;
 use crate::kernel::Kernel;
 use crate::kernel::expand::expand;
@@ -15,6 +15,9 @@ use cranelift_frontend::FunctionBuilderContext;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget, default_libcall_names};
 use std::sync::{Mutex, PoisonError};
+
+/// Leaves begin at multiples of this, so that their constants are aligned.
+const LEAF_ALIGN: usize = 64;
 
 /// The machine code of one kernel, not yet in executable memory.
 #[derive(Clone, Debug)]
@@ -42,13 +45,24 @@ impl MachineCode {
 /// # Errors
 /// The kernel breaks a rule of the IR, or Cranelift refuses it.
 pub fn compile(kernel: &Kernel, isa: &Isa) -> Result<MachineCode, Error> {
-    let context = lower(kernel, isa, false)?;
+    let (context, leaves) = lower(kernel, isa, false)?;
     let compiled = context.compiled_code().ok_or_else(|| fail(kernel, "there is no code"))?;
+    let mut bytes = compiled.code_buffer().to_vec();
+    let starts = append(&mut bytes, &leaves);
     let mut relocations = Vec::new();
     for reloc in compiled.buffer.relocs() {
         let target = match &reloc.target {
             FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => {
                 let name = &context.func.params.user_named_funcs()[*name];
+                if name.namespace == LEAVES {
+                    let at = reloc.offset as usize;
+                    if reloc.kind != Reloc::X86CallPCRel4 {
+                        return Err(fail(kernel, &format!("unexpected relocation {:?} of a leaf", reloc.kind)));
+                    }
+                    let distance = starts[name.index as usize] as i64 - at as i64 + reloc.addend;
+                    bytes[at..at + 4].copy_from_slice(&(distance as i32).to_le_bytes());
+                    continue;
+                }
                 ModuleRelocTarget::user(name.namespace, name.index)
             }
             FinalizedRelocTarget::ExternalName(ExternalName::LibCall(call)) => ModuleRelocTarget::LibCall(*call),
@@ -58,8 +72,8 @@ pub fn compile(kernel: &Kernel, isa: &Isa) -> Result<MachineCode, Error> {
     }
     Ok(MachineCode {
         name: kernel.name.clone(),
-        bytes: compiled.code_buffer().to_vec(),
-        alignment: u64::from(compiled.buffer.alignment),
+        bytes,
+        alignment: if leaves.is_empty() { u64::from(compiled.buffer.alignment) } else { LEAF_ALIGN as u64 },
         relocations,
     })
 }
@@ -70,7 +84,7 @@ pub fn compile(kernel: &Kernel, isa: &Isa) -> Result<MachineCode, Error> {
 /// As [`compile`].
 pub fn clif(kernel: &Kernel, isa: &Isa) -> Result<String, Error> {
     verify(kernel)?;
-    Ok(emit(&expand(kernel), isa, &mut FunctionBuilderContext::new()).display().to_string())
+    Ok(emit(&expand(kernel), isa, &mut FunctionBuilderContext::new()).0.display().to_string())
 }
 
 /// The machine code of a kernel, as text.
@@ -78,7 +92,7 @@ pub fn clif(kernel: &Kernel, isa: &Isa) -> Result<String, Error> {
 /// # Errors
 /// As [`compile`].
 pub fn asm(kernel: &Kernel, isa: &Isa) -> Result<String, Error> {
-    let context = lower(kernel, isa, true)?;
+    let (context, _) = lower(kernel, isa, true)?;
     let text = context.compiled_code().and_then(|code| code.vcode.clone());
     text.ok_or_else(|| fail(kernel, "there is no code"))
 }
@@ -187,13 +201,24 @@ impl std::fmt::Debug for Library {
     }
 }
 
-fn lower(kernel: &Kernel, isa: &Isa, text: bool) -> Result<Context, Error> {
+/// Puts leaves behind the code of the kernel that calls them; returns where each one begins.
+fn append(bytes: &mut Vec<u8>, leaves: &[Vec<u8>]) -> Vec<usize> {
+    let place = |leaf: &Vec<u8>| {
+        bytes.resize(bytes.len().next_multiple_of(LEAF_ALIGN), 0xcc);
+        bytes.extend(leaf);
+        bytes.len() - leaf.len()
+    };
+    leaves.iter().map(place).collect()
+}
+
+/// Generates the code of a kernel, and that of its leaves.
+fn lower(kernel: &Kernel, isa: &Isa, text: bool) -> Result<(Context, Vec<Vec<u8>>), Error> {
     verify(kernel)?;
-    let function = emit(&expand(kernel), isa, &mut FunctionBuilderContext::new());
+    let (function, leaves) = emit(&expand(kernel), isa, &mut FunctionBuilderContext::new());
     let mut context = Context::for_function(function);
     context.set_disasm(text);
     context.compile(isa.target(), &mut ControlPlane::default()).map_err(|e| fail(kernel, &format!("{:?}", e.inner)))?;
-    Ok(context)
+    Ok((context, leaves))
 }
 
 fn fail(kernel: &Kernel, message: &str) -> Error {

@@ -10,6 +10,8 @@ pub mod isa;
 pub mod jit;
 pub mod kernel;
 pub mod lower;
+#[doc(hidden)]
+pub mod x64;
 
 pub use error::Error;
 pub use isa::{Isa, Level};

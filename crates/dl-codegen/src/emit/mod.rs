@@ -14,12 +14,14 @@ mod expr;
 mod externs;
 mod index;
 mod lanes;
+mod leaf;
 mod memory;
 mod stmt;
 mod tile;
 mod vector;
 
 pub(crate) use externs::EXTERNS;
+pub(crate) use leaf::NAMESPACE as LEAVES;
 
 use crate::isa::Isa;
 use crate::kernel::ranges::Ranges;
@@ -28,8 +30,9 @@ use cranelift_codegen::ir::{self, AbiParam, InstBuilder, Signature, UserFuncName
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use index::{Ix, Pointer};
 
-/// Compiles a verified kernel without compound operations (see `expand`) to a Cranelift function.
-pub(crate) fn emit(kernel: &Kernel, isa: &Isa, context: &mut FunctionBuilderContext) -> ir::Function {
+/// Compiles a verified kernel without compound operations (see `expand`) to a Cranelift function and the machine code
+/// of the leaves that it calls.
+pub(crate) fn emit(kernel: &Kernel, isa: &Isa, context: &mut FunctionBuilderContext) -> (ir::Function, Vec<Vec<u8>>) {
     let mut signature = Signature::new(isa.target().default_call_conv());
     signature.params.extend([AbiParam::new(types::I64); 3]);
     let mut function = ir::Function::with_name_signature(UserFuncName::user(0, 0), signature);
@@ -60,11 +63,14 @@ pub(crate) fn emit(kernel: &Kernel, isa: &Isa, context: &mut FunctionBuilderCont
         splats: Vec::new(),
         spare: None,
         externs: [None; EXTERNS.len()],
+        table: None,
+        leaves: Vec::new(),
     };
     emitter.parts(begin, end);
     emitter.b.ins().return_(&[]);
     emitter.b.finalize(isa.target().frontend_config());
-    function
+    let leaves = emitter.leaves;
+    (function, leaves)
 }
 
 /// How a value is held.
@@ -102,6 +108,9 @@ struct Emitter<'a> {
     /// Memory that lanes which must not touch theirs are sent to.
     spare: Option<ir::StackSlot>,
     externs: [Option<ir::FuncRef>; EXTERNS.len()],
+    /// What leaves are given.
+    table: Option<ir::StackSlot>,
+    leaves: Vec<Vec<u8>>,
 }
 
 impl Emitter<'_> {

@@ -16,6 +16,9 @@ impl Emitter<'_> {
     /// Emits `for var in 0..extent`: a loop of several lane groups at once, a block of the groups that remain, and a
     /// scalar tail.
     pub fn vector(&mut self, var: Var, extent: u64, reduces: &[Reduce], body: &[Stmt]) {
+        if self.vector_leaf(var, extent, reduces, body) {
+            return;
+        }
         self.hoist(body);
         let groups = unroll(reduces, body, extent, |v| self.dtype(v));
         let width = 4 * groups as u64;

@@ -1,0 +1,681 @@
+//! Gives registers to the names of vector code and encodes it, in one walk.
+//!
+//! A name gets a register where it is defined and loses it after its last use, or when registers run out and it is the
+//! one needed again last: it is then saved on the stack, if it has no other home. Loops keep what they can in registers
+//! over all iterations and everything else in memory, so that each iteration finds things as the first one did. Names
+//! that are *held* keep their registers from one piece of code to the next: accumulators, constants of a loop.
+
+use std::collections::HashMap;
+
+use super::asm::{Asm, Base, Cond, Gpr, Masked, Mem, Reg, Rm, Width};
+use super::lir::{Addr, AddrBase, Carried, End, General, Home, Inst, Kind, Loop, Src, V};
+use super::op::{self, Op};
+
+/// Bytes of a saved register.
+const SLOT: i32 = 64;
+/// Mask registers that can mask: all but the first.
+const MASKS: std::ops::Range<usize> = 1..8;
+/// For addresses that have no register of their own.
+pub const TEMP: Gpr = Gpr::RAX;
+/// Where the arguments are.
+pub const ARGS: Gpr = Gpr::RDI;
+
+/// A name.
+#[derive(Clone, Debug)]
+struct Info {
+    kind: Kind,
+    home: Home,
+    reg: Option<u8>,
+    /// Where it is saved on the stack.
+    slot: Option<i32>,
+    held: bool,
+    /// Positions of its uses that are still to come, last one first.
+    uses: Vec<u32>,
+}
+
+/// The name that another one replaces at the end of a loop, and where that is.
+#[derive(Clone, Copy, Debug)]
+struct Hint {
+    old: V,
+    end: u32,
+}
+
+/// Code with its registers.
+pub struct Code {
+    pub asm: Asm,
+    /// The width of whole registers.
+    pub width: Width,
+    names: Vec<Info>,
+    vectors: Vec<Option<V>>,
+    masks: Vec<Option<V>>,
+    /// Bytes of the stack in use, from the stack pointer upwards.
+    frame: i32,
+    /// Registers that the running instruction needs.
+    locked: Vec<V>,
+    /// What becomes of a name at the end of a loop: it takes the register of another one.
+    hints: HashMap<V, Hint>,
+    /// Names in the register of a carried one that they will replace.
+    placed: Vec<V>,
+    position: u32,
+}
+
+impl Code {
+    pub fn new(evex: bool) -> Code {
+        let (width, count) = if evex { (Width::B64, 32) } else { (Width::B32, 16) };
+        Code {
+            asm: Asm::new(evex),
+            width,
+            names: vec![],
+            vectors: vec![None; count],
+            masks: vec![None; if evex { MASKS.end } else { 0 }],
+            frame: 0,
+            locked: vec![],
+            hints: HashMap::new(),
+            placed: vec![],
+            position: 0,
+        }
+    }
+
+    /// A fresh name.
+    pub fn name(&mut self, kind: Kind, home: Home) -> V {
+        self.names.push(Info { kind, home, reg: None, slot: None, held: false, uses: vec![] });
+        V(self.names.len() as u32 - 1)
+    }
+
+    pub fn kind(&self, v: V) -> Kind {
+        self.names[v.0 as usize].kind
+    }
+
+    pub fn home(&self, v: V) -> Home {
+        self.names[v.0 as usize].home
+    }
+
+    /// Bytes on the stack for the caller's own use.
+    pub fn reserve(&mut self, bytes: i32) -> i32 {
+        let at = self.frame;
+        self.frame += (bytes + SLOT - 1) / SLOT * SLOT;
+        at
+    }
+
+    /// Bytes of the stack that the code uses.
+    pub fn frame(&self) -> i32 {
+        self.frame
+    }
+
+    /// Registers that are free for names.
+    pub fn free(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Vector => self.vectors.iter().filter(|r| r.is_none()).count(),
+            Kind::Mask => self.masks.iter().skip(1).filter(|r| r.is_none()).count(),
+        }
+    }
+
+    /// Gives a name a register until [`Code::drop`], undefined or loaded from its home.
+    pub fn hold(&mut self, v: V) -> u8 {
+        let reg = match self.names[v.0 as usize].reg {
+            Some(reg) => reg,
+            None if self.home(v) == Home::None => self.allocate(v),
+            None => self.fetch(v),
+        };
+        self.names[v.0 as usize].held = true;
+        self.locked.clear();
+        reg
+    }
+
+    /// Takes a given register for a name that is already in it.
+    pub fn hold_in(&mut self, v: V, reg: u8) {
+        self.vectors[reg as usize] = Some(v);
+        let info = &mut self.names[v.0 as usize];
+        (info.reg, info.held) = (Some(reg), true);
+    }
+
+    /// Ends [`Code::hold`].
+    pub fn drop(&mut self, v: V) {
+        self.names[v.0 as usize].held = false;
+        self.release(v);
+    }
+
+    /// The register of a held name.
+    pub fn reg(&self, v: V) -> Reg {
+        Reg(self.names[v.0 as usize].reg.unwrap_or_else(|| unreachable!("{v:?} is held")))
+    }
+
+    /// Encodes instructions. Names that are not held are gone afterwards.
+    pub fn run(&mut self, insts: &[Inst]) {
+        let mut position = self.position;
+        let mut uses = vec![];
+        number(insts, &mut position, &mut uses);
+        for (v, at) in uses.into_iter().rev() {
+            self.names[v.0 as usize].uses.push(at);
+        }
+        self.block(insts);
+        let live: Vec<V> = self.vectors.iter().chain(&self.masks).flatten().copied().collect();
+        live.into_iter().for_each(|v| self.release(v));
+    }
+
+    fn block(&mut self, insts: &[Inst]) {
+        for inst in insts {
+            self.position += 1;
+            self.inst(inst);
+            self.locked.clear();
+            let mut done = vec![];
+            inst.reads(&mut |v| done.push(v));
+            done.extend(inst.writes());
+            for v in done {
+                self.pass(v);
+            }
+        }
+    }
+
+    /// Forgets uses up to now, and the name if that was its last.
+    fn pass(&mut self, v: V) {
+        let now = self.position;
+        let uses = &mut self.names[v.0 as usize].uses;
+        while uses.last().is_some_and(|at| *at <= now) {
+            uses.pop();
+        }
+        if uses.is_empty() {
+            self.release(v);
+        }
+    }
+
+    fn release(&mut self, v: V) {
+        let info = &mut self.names[v.0 as usize];
+        if !info.held
+            && let Some(reg) = info.reg.take()
+        {
+            self.holders(v)[reg as usize] = None;
+        }
+    }
+
+    fn holders(&mut self, v: V) -> &mut Vec<Option<V>> {
+        match self.kind(v) {
+            Kind::Vector => &mut self.vectors,
+            Kind::Mask => &mut self.masks,
+        }
+    }
+
+    /// Whether this is the last use of a name that nobody holds.
+    fn dies(&self, v: V) -> bool {
+        let info = &self.names[v.0 as usize];
+        !info.held && info.uses.iter().all(|at| *at <= self.position)
+    }
+
+    /// A register for a name.
+    fn allocate(&mut self, v: V) -> u8 {
+        let first = if self.kind(v) == Kind::Mask { MASKS.start } else { 0 };
+        let free = self.holders(v).iter().skip(first).position(Option::is_none).map(|at| at + first);
+        let reg = free.unwrap_or_else(|| self.evict(v));
+        self.holders(v)[reg] = Some(v);
+        self.names[v.0 as usize].reg = Some(reg as u8);
+        self.locked.push(v);
+        reg as u8
+    }
+
+    /// Frees the register whose name is needed last.
+    fn evict(&mut self, like: V) -> usize {
+        let holders = self.holders(like).clone();
+        let next = |v: &V| self.names[v.0 as usize].uses.last().copied().unwrap_or(u32::MAX);
+        let can = |v: &V| !self.names[v.0 as usize].held && !self.locked.contains(v);
+        let (reg, victim) = holders
+            .iter()
+            .enumerate()
+            .filter_map(|(reg, v)| Some((reg, (*v)?)))
+            .filter(|(_, v)| can(v))
+            .max_by_key(|(_, v)| next(v))
+            .unwrap_or_else(|| unreachable!("held names leave registers for one instruction"));
+        self.save(victim);
+        self.names[victim.0 as usize].reg = None;
+        self.holders(like)[reg] = None;
+        reg
+    }
+
+    /// Makes sure that a name is in memory, too.
+    fn save(&mut self, v: V) {
+        let Info { kind, home, reg, slot, .. } = self.names[v.0 as usize];
+        let (Some(reg), Home::None, None) = (reg, home, slot) else { return };
+        let slot = self.frame;
+        self.frame += SLOT;
+        self.names[v.0 as usize].slot = Some(slot);
+        let mem = Rm::Mem(Mem::at(Gpr::RSP, slot));
+        match kind {
+            Kind::Vector => self.asm.vector(op::MOVUPS_TO, self.width, reg, 0, mem, Masked::default(), &[]),
+            Kind::Mask => self.asm.vector(op::KMOVW_TO, Width::B16, reg, 0, mem, Masked::default(), &[]),
+        }
+    }
+
+    /// The register of a name, which is loaded if it is in memory.
+    fn fetch(&mut self, v: V) -> u8 {
+        self.locked.push(v);
+        if let Some(reg) = self.names[v.0 as usize].reg {
+            return reg;
+        }
+        let reg = self.allocate(v);
+        let Info { kind, home, slot, .. } = self.names[v.0 as usize];
+        let (op, mem) = match home {
+            Home::Const(c, wide) => (broadcast(wide), Mem::constant(c)),
+            Home::Arg(at, wide) => (broadcast(wide), Mem::at(ARGS, at)),
+            Home::Vector(c) => (op::MOVUPS, Mem::constant(c)),
+            Home::None => {
+                let slot = slot.unwrap_or_else(|| unreachable!("{v:?} is defined before it is used"));
+                (if kind == Kind::Mask { op::KMOVW } else { op::MOVUPS }, Mem::at(Gpr::RSP, slot))
+            }
+        };
+        let width = if kind == Kind::Mask { Width::B16 } else { self.width };
+        self.asm.vector(op, width, reg, 0, Rm::Mem(mem), Masked::default(), &[]);
+        reg
+    }
+
+    /// The last operand of an instruction: memory, where the instruction can read the name from there.
+    fn operand(&mut self, op: Op, width: Width, b: Src) -> Rm {
+        let v = match b {
+            Src::V(v) => v,
+            Src::Mem(addr) => return Rm::Mem(self.mem(addr)),
+        };
+        let info = &self.names[v.0 as usize];
+        if info.reg.is_some() || self.kind(v) == Kind::Mask {
+            let reg = self.fetch(v);
+            return if self.kind(v) == Kind::Mask { Rm::Mask(super::asm::Mask(reg)) } else { Rm::Reg(Reg(reg)) };
+        }
+        let again = info.uses.iter().filter(|at| **at > self.position).count() > 0;
+        let room = self.vectors.iter().filter(|r| r.is_none()).count() > 2;
+        let whole = width == self.width && op.tuple == op::Tuple::Full;
+        if again && room || !whole || !self.asm.evex {
+            return Rm::Reg(Reg(self.fetch(v)));
+        }
+        match (info.home, info.slot) {
+            (Home::Const(c, wide), _) if wide == op.w => Rm::Splat(Mem::constant(c)),
+            (Home::Arg(at, wide), _) if wide == op.w => Rm::Splat(Mem::at(ARGS, at)),
+            (Home::Vector(c), _) => Rm::Mem(Mem::constant(c)),
+            (Home::None, Some(slot)) => Rm::Mem(Mem::at(Gpr::RSP, slot)),
+            _ => Rm::Reg(Reg(self.fetch(v))),
+        }
+    }
+
+    fn mem(&mut self, addr: Addr) -> Mem {
+        let base = match addr.base {
+            AddrBase::Gpr(base) => base,
+            AddrBase::Arg(at) => {
+                self.asm.load(TEMP, Mem::at(ARGS, at));
+                TEMP
+            }
+        };
+        Mem { base: Base::Gpr(base), index: addr.index, disp: addr.disp }
+    }
+
+    /// The register for a result: its own if it is held, that of the name whose place it will take, or a fresh one.
+    fn result(&mut self, v: V) -> u8 {
+        if let Some(reg) = self.names[v.0 as usize].reg {
+            return reg;
+        }
+        if let Some(&Hint { old, end }) = self.hints.get(&v)
+            && self.names[old.0 as usize].uses.iter().all(|at| *at <= self.position || *at >= end)
+            && let Some(reg) = self.names[old.0 as usize].reg
+        {
+            // The old name's value is used up: the new one takes its place already.
+            self.hints.remove(&v);
+            self.placed.push(v);
+            self.names[old.0 as usize].reg = None;
+            self.names[v.0 as usize].reg = Some(reg);
+            self.names[v.0 as usize].held = true;
+            self.holders(v)[reg as usize] = Some(v);
+            return reg;
+        }
+        self.allocate(v)
+    }
+
+    /// The register for a result that starts as `from`: taken over if that is used up, else copied.
+    fn result_from(&mut self, to: V, from: V) -> u8 {
+        let source = self.fetch(from);
+        if to == from {
+            return source;
+        }
+        // A register that is to be overwritten first must not hold another operand.
+        if self.hints.get(&to).is_some_and(|hint| hint.old != from) {
+            self.hints.remove(&to);
+        }
+        if self.dies(from) && self.names[to.0 as usize].reg.is_none() && !self.hints.contains_key(&to) {
+            self.names[from.0 as usize].reg = None;
+            self.names[to.0 as usize].reg = Some(source);
+            self.holders(to)[source as usize] = Some(to);
+            self.locked.push(to);
+            return source;
+        }
+        let reg = self.result(to);
+        self.copy(self.kind(to), reg, source);
+        reg
+    }
+
+    fn copy(&mut self, kind: Kind, to: u8, from: u8) {
+        if to == from {
+            return;
+        }
+        match kind {
+            Kind::Vector => self.asm.v(op::MOVAPS, self.width, Reg(to), Reg(0), Reg(from)),
+            Kind::Mask => {
+                let from = Rm::Mask(super::asm::Mask(from));
+                self.asm.vector(op::KMOVW, Width::B16, to, 0, from, Masked::default(), &[]);
+            }
+        }
+    }
+
+    fn masked(&mut self, mask: Option<V>, zero: bool) -> Masked {
+        match mask {
+            Some(mask) => Masked { mask: self.fetch(mask), zero },
+            None => Masked::default(),
+        }
+    }
+
+    fn inst(&mut self, inst: &Inst) {
+        match *inst {
+            Inst::Op { op, width, to, a, b, immediate, mask, merge } => {
+                let a = a.map_or(0, |a| self.fetch(a));
+                // The moves that narrow write their last operand.
+                let b = self.operand(op, width, b);
+                let masked = self.masked(mask, merge.is_none() && op.zeroes());
+                let reg = match merge {
+                    Some(merge) => self.result_from(to, merge),
+                    None => {
+                        // A result may take the register of an operand that is used up.
+                        inst.reads(&mut |v| self.pass(v));
+                        self.result(to)
+                    }
+                };
+                let immediate = immediate.as_ref().map_or(&[][..], std::slice::from_ref);
+                match b {
+                    Rm::Reg(b) if op.reversed() => {
+                        self.asm.vector(op, width, b.0, a, Rm::Reg(Reg(reg)), masked, immediate);
+                    }
+                    b => self.asm.vector(op, width, reg, a, b, masked, immediate),
+                }
+            }
+            Inst::MulAdd { wide, to, a, b, c } => self.mul_add(wide, to, [a, b, c]),
+            Inst::Blend { op, to, mask, a, b } => {
+                let (mask, a, b) = (self.fetch(mask), self.fetch(a), self.fetch(b));
+                let reg = self.result(to);
+                // Where the mask is set, the last operand.
+                self.asm.vi(op, self.width, Reg(reg), Reg(b), Reg(a), mask << 4);
+            }
+            Inst::Store { op, width, to, from, mask } => {
+                let from = self.fetch(from);
+                if self.asm.evex {
+                    let masked = self.masked(mask, false);
+                    let mem = self.mem(to);
+                    self.asm.vector(op, width, from, 0, Rm::Mem(mem), masked, &[]);
+                } else {
+                    let mask = mask.map_or(0, |m| self.fetch(m));
+                    let mem = self.mem(to);
+                    self.asm.vector(op, width, from, mask, Rm::Mem(mem), Masked::default(), &[]);
+                }
+            }
+            Inst::Gather { op, width, to, base, lanes, mask } => {
+                let (lanes, mask) = (self.fetch(lanes), self.fetch(mask));
+                let reg = self.result(to);
+                self.asm.v(op::PXORD, self.width, Reg(reg), Reg(reg), Reg(reg));
+                let mem = self.mem(base);
+                let Base::Gpr(base) = mem.base else { unreachable!("a register") };
+                let rm = Rm::Lanes(base, Reg(lanes), 0, mem.disp);
+                self.asm.vector(op, width, reg, 0, rm, Masked { mask, zero: false }, &[]);
+            }
+            Inst::Scatter { op, width, from, base, lanes, mask } => {
+                let (from, lanes, mask) = (self.fetch(from), self.fetch(lanes), self.fetch(mask));
+                let mem = self.mem(base);
+                let Base::Gpr(base) = mem.base else { unreachable!("a register") };
+                let rm = Rm::Lanes(base, Reg(lanes), 0, mem.disp);
+                self.asm.vector(op, width, from, 0, rm, Masked { mask, zero: false }, &[]);
+            }
+            Inst::Spread { op, width, to, from } => {
+                let reg = self.result(to);
+                self.asm.vector(op, width, reg, 0, Rm::Gpr(from), Masked::default(), &[]);
+            }
+            Inst::General(general) => self.general(general),
+            Inst::Loop(ref l) => self.repeat(l),
+        }
+    }
+
+    fn mul_add(&mut self, wide: bool, to: V, [a, b, c]: [V; 3]) {
+        let [f213, f231] = match wide {
+            false => [op::FMADD213PS, op::FMADD231PS],
+            true => [op::FMADD213PD, op::FMADD231PD],
+        };
+        let width = self.width;
+        let [ra, rb] = [a, b].map(|v| self.fetch(v));
+        let distinct = a != b && a != c && b != c;
+        let replaces = self.hints.get(&to).is_some_and(|hint| hint.old == c);
+        if to == c || replaces || distinct && self.dies(c) || !(distinct && (self.dies(a) || self.dies(b))) {
+            let reg = self.result_from(to, c);
+            return self.asm.v(f231, width, Reg(reg), Reg(ra), Reg(rb));
+        }
+        // `to` is a factor at first: the sum may come from memory.
+        let (first, other) = if self.dies(a) { (a, rb) } else { (b, ra) };
+        let c = self.operand(f213, width, Src::V(c));
+        let reg = self.result_from(to, first);
+        self.asm.v(f213, width, Reg(reg), Reg(other), c);
+    }
+
+    fn general(&mut self, general: General) {
+        match general {
+            General::Set(to, x) => self.asm.set(to, x),
+            General::Mov(to, from) => self.asm.mov(to, from),
+            General::Load(to, from) => {
+                let mem = self.mem(from);
+                self.asm.load(to, mem);
+            }
+            General::Lea(to, address) => {
+                let mem = self.mem(address);
+                self.asm.lea(to, mem);
+            }
+            General::Add(to, x) => self.asm.add(to, x),
+            General::AddReg(to, from) => self.asm.add_reg(to, from),
+            General::AddLoad(to, from) => {
+                let mem = self.mem(from);
+                self.asm.add_load(to, mem);
+            }
+            General::Mul(to, from, x) => self.asm.mul(to, from, x),
+            General::Negate(r) => self.asm.mul(r, r, -1),
+        }
+    }
+
+    fn repeat(&mut self, l: &Loop) {
+        // The first iteration starts with the initial values in the registers of the loop.
+        for (at, c) in l.carries.iter().enumerate() {
+            let again = l.carries[at + 1..].iter().any(|later| later.init == c.init);
+            let reg = if again {
+                // Its register cannot be taken over yet.
+                self.hints.remove(&c.now);
+                let source = self.fetch(c.init);
+                let reg = self.allocate(c.now);
+                self.copy(self.kind(c.now), reg, source);
+                reg
+            } else {
+                self.result_from(c.now, c.init)
+            };
+            self.names[c.now.0 as usize].held = true;
+            debug_assert!(self.names[c.now.0 as usize].reg == Some(reg));
+            self.locked.clear();
+            self.pass_at(c.init);
+        }
+        // What else lives on stays in registers as far as they go; the rest is in memory throughout.
+        let mut kept = vec![];
+        for kind in [Kind::Vector, Kind::Mask] {
+            let need = pressure(&l.body, |v| self.kind(v) == kind);
+            let mut live: Vec<V> = self.holders_of(kind).iter().flatten().copied().collect();
+            live.retain(|v| !self.names[v.0 as usize].held);
+            live.sort_by_key(|v| self.names[v.0 as usize].uses.last().copied().unwrap_or(u32::MAX));
+            let total = live.len() + self.free(kind);
+            let keep = total.saturating_sub(need).min(live.len());
+            for &v in &live[keep..] {
+                self.save(v);
+                self.release(v);
+            }
+            live.truncate(keep);
+            for &v in &live {
+                // Saved now, as it would else be saved in every iteration if it comes to that.
+                self.names[v.0 as usize].held = true;
+            }
+            kept.extend(live);
+        }
+        let done = self.asm.label();
+        if !l.entered {
+            self.compare(l);
+            self.asm.jump_if(Cond::GreaterEqual, done);
+        }
+        let top = self.asm.here();
+        let end = self.position + length(&l.body) + 1;
+        for c in &l.carries {
+            self.hints.insert(c.next, Hint { old: c.now, end });
+        }
+        self.block(&l.body);
+        self.position += 1;
+        self.carry(l);
+        // Without an iteration nothing would have been loaded here.
+        let loaded: Vec<V> = self.vectors.iter().chain(&self.masks).flatten().copied().collect();
+        loaded.into_iter().for_each(|v| self.release(v));
+        for &(reg, step) in &l.steps {
+            self.asm.add(reg, step);
+        }
+        self.asm.add(l.counter, 1);
+        self.compare(l);
+        self.asm.jump_if(Cond::Less, top);
+        self.asm.place(done);
+        for v in kept.into_iter().chain(l.carries.iter().map(|c| c.now)).filter(|v| !self.placed.contains(v)).collect::<Vec<_>>() {
+            self.names[v.0 as usize].held = false;
+            self.pass(v);
+        }
+    }
+
+    /// Ends an iteration: what is next becomes what is now, in the same registers as before.
+    fn carry(&mut self, l: &Loop) {
+        // What is moved goes by way of fresh registers where it is an old name itself; names that took the place of an
+        // old one then give it back.
+        let (placed, moves): (Vec<Carried>, Vec<Carried>) =
+            l.carries.iter().partition(|c| self.names[c.now.0 as usize].reg.is_none());
+        l.carries.iter().for_each(|c| _ = self.hints.remove(&c.next));
+        let olds: Vec<V> = l.carries.iter().map(|c| c.now).collect();
+        let mut sources = vec![];
+        for c in moves.iter().filter(|c| c.next != c.now) {
+            let from = self.fetch(c.next);
+            if olds.contains(&c.next) {
+                let kind = self.kind(c.now);
+                let copy = self.name(kind, Home::None);
+                let reg = self.allocate(copy);
+                self.copy(kind, reg, from);
+                sources.push((copy, reg));
+            } else {
+                sources.push((c.next, from));
+            }
+        }
+        for (c, (source, from)) in moves.iter().filter(|c| c.next != c.now).zip(sources) {
+            let to = self.names[c.now.0 as usize].reg.unwrap_or_else(|| unreachable!("held"));
+            self.copy(self.kind(c.now), to, from);
+            self.pass(source);
+        }
+        for c in placed {
+            let reg = self.names[c.next.0 as usize].reg.take();
+            let reg = reg.unwrap_or_else(|| unreachable!("{:?} is in the place of {:?}", c.next, c.now));
+            self.names[c.next.0 as usize].held = false;
+            self.placed.retain(|v| *v != c.next);
+            self.names[c.now.0 as usize].reg = Some(reg);
+            self.holders(c.now)[reg as usize] = Some(c.now);
+        }
+        self.locked.clear();
+    }
+
+    fn compare(&mut self, l: &Loop) {
+        match l.end {
+            End::Number(end) => self.asm.cmp(l.counter, end),
+            End::Arg(at) => self.asm.cmp_load(l.counter, Mem::at(ARGS, at)),
+        }
+    }
+
+    fn holders_of(&self, kind: Kind) -> &[Option<V>] {
+        match kind {
+            Kind::Vector => &self.vectors,
+            Kind::Mask => &self.masks,
+        }
+    }
+
+    fn pass_at(&mut self, v: V) {
+        if self.dies(v) {
+            self.release(v);
+        }
+    }
+}
+
+fn broadcast(wide: bool) -> Op {
+    if wide { op::BROADCASTSD } else { op::BROADCASTSS }
+}
+
+/// Numbers instructions and collects the uses of names, in order. What a loop reads from outside it needs until its end.
+fn number(insts: &[Inst], position: &mut u32, uses: &mut Vec<(V, u32)>) {
+    for inst in insts {
+        *position += 1;
+        inst.reads(&mut |v| uses.push((v, *position)));
+        if let Inst::Loop(l) = inst {
+            let from = uses.len();
+            number(&l.body, position, uses);
+            *position += 1;
+            let mut defined: Vec<V> = vec![];
+            definitions(&l.body, &mut defined);
+            let mut outside: Vec<V> = uses[from..].iter().map(|u| u.0).filter(|v| !defined.contains(v)).collect();
+            outside.extend(l.carries.iter().flat_map(|c| [c.next, c.now]));
+            outside.sort_unstable();
+            outside.dedup();
+            uses.extend(outside.into_iter().map(|v| (v, *position)));
+        }
+    }
+}
+
+/// How many numbers instructions take.
+fn length(insts: &[Inst]) -> u32 {
+    let of = |inst: &Inst| match inst {
+        Inst::Loop(l) => 2 + length(&l.body),
+        _ => 1,
+    };
+    insts.iter().map(of).sum()
+}
+
+fn definitions(insts: &[Inst], into: &mut Vec<V>) {
+    for inst in insts {
+        into.extend(inst.writes());
+        if let Inst::Loop(l) = inst {
+            into.extend(l.carries.iter().map(|c| c.now));
+            definitions(&l.body, into);
+        }
+    }
+}
+
+/// The registers that instructions need at once for what they define themselves, with some for operands in memory.
+pub fn pressure(insts: &[Inst], counts: impl Fn(V) -> bool + Copy) -> usize {
+    let (mut position, mut uses) = (0, vec![]);
+    number(insts, &mut position, &mut uses);
+    let mut last: HashMap<V, u32> = HashMap::new();
+    uses.into_iter().filter(|(v, _)| counts(*v)).for_each(|(v, at)| _ = last.insert(v, at));
+    let (mut at, mut live, mut most) = (0, vec![], 0);
+    walk(insts, &mut at, &last, &mut live, &mut most, counts);
+    most + 3
+}
+
+fn walk(
+    insts: &[Inst],
+    at: &mut u32,
+    last: &HashMap<V, u32>,
+    live: &mut Vec<V>,
+    most: &mut usize,
+    counts: impl Fn(V) -> bool + Copy,
+) {
+    for inst in insts {
+        *at += 1;
+        if let Some(v) = inst.writes().filter(|v| counts(*v) && !live.contains(v)) {
+            live.push(v);
+        }
+        *most = (*most).max(live.len());
+        if let Inst::Loop(l) = inst {
+            live.extend(l.carries.iter().map(|c| c.now).filter(|v| counts(*v)));
+            walk(&l.body, at, last, live, most, counts);
+            *at += 1;
+        }
+        let now = *at;
+        live.retain(|v| last.get(v).is_some_and(|end| *end > now));
+    }
+}

@@ -1,0 +1,647 @@
+//! Statements of the kernel IR as vector code.
+//!
+//! A *group* is one vector of consecutive iterations: 16 with AVX-512 and 8 with AVX2, whatever their type, so that
+//! values of 64 bits take two registers for each group. Several groups run side by side, each instruction for all of
+//! them. The last group may be masked.
+
+use std::collections::{HashMap, HashSet};
+
+use super::alloc::{ARGS, Code, TEMP};
+use super::asm::{Gpr, Width};
+use super::lir::{Addr, AddrBase, Carried, End, General, Home, Inst, Kind, Loop, Src, V};
+use super::op::{self, Op};
+use super::{Arg, Outside, Result, Unsupported, is_wide};
+use crate::kernel::ranges::Ranges;
+use crate::kernel::*;
+
+/// A second register for index arithmetic.
+const TEMP2: Gpr = Gpr(1);
+/// Serial loops of so many iterations are unrolled, if that gives at most so many statements.
+const UNROLL_TRIPS: i64 = 4;
+const UNROLL_STATEMENTS: usize = 48;
+
+/// How a variable of the leaf is held: `reg + plus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    pub reg: Option<Gpr>,
+    pub plus: i64,
+    /// Whether it is the variable of the vector loop, one more in each lane.
+    pub lanes: bool,
+}
+
+/// The registers of a value: one for each group (two if it is wide), or one that is the same for all.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub regs: Vec<V>,
+    pub uniform: bool,
+}
+
+/// A pointer that a loop moves: the buffer, what is from outside, and the variables in registers with their steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    buf: BufId,
+    outer: Affine,
+    terms: Vec<(Var, i64)>,
+}
+
+/// A leaf under construction.
+pub struct Body<'k> {
+    pub kernel: &'k Kernel,
+    pub ranges: &'k Ranges,
+    pub outside: &'k dyn Fn(Value) -> Outside,
+    pub code: Code,
+    pub args: Vec<Arg>,
+    pub insts: Vec<Inst>,
+    /// The mask of each group, if it has one.
+    pub masks: Vec<Option<V>>,
+    own: HashMap<Var, Own>,
+    /// The variables that the leaf defines, those of inner loops included.
+    mine: HashSet<Var>,
+    values: HashMap<Value, Held>,
+    literals: HashMap<Value, Lit>,
+    /// Values from outside, by what they are.
+    fixed: Vec<(Home, V)>,
+    running: Vec<(Key, Gpr)>,
+    /// Arguments with a register of their own.
+    pinned: Vec<(usize, Gpr)>,
+    most_pinned: usize,
+    gprs: Vec<Gpr>,
+    /// Registers that must be handed back as they were.
+    pub saved: Vec<Gpr>,
+}
+
+impl<'k> Body<'k> {
+    pub fn new(
+        kernel: &'k Kernel,
+        ranges: &'k Ranges,
+        evex: bool,
+        outside: &'k dyn Fn(Value) -> Outside,
+        most_pinned: usize,
+    ) -> Body<'k> {
+        let free = Gpr::FREE.into_iter().filter(|r| ![TEMP, TEMP2, ARGS].contains(r));
+        Body {
+            kernel,
+            ranges,
+            outside,
+            code: Code::new(evex),
+            args: vec![],
+            insts: vec![],
+            masks: vec![],
+            own: HashMap::new(),
+            mine: HashSet::new(),
+            values: HashMap::new(),
+            literals: HashMap::new(),
+            fixed: vec![],
+            running: vec![],
+            pinned: vec![],
+            most_pinned,
+            // Those that need no saving are taken first.
+            gprs: Gpr::SAVED.into_iter().chain(free).collect(),
+            saved: vec![],
+        }
+    }
+
+    pub fn evex(&self) -> bool {
+        self.code.asm.evex
+    }
+
+    /// Iterations of a group.
+    pub fn lanes(&self) -> usize {
+        self.code.width.bytes() / 4
+    }
+
+    pub fn dtype(&self, v: Value) -> DType {
+        self.kernel.values[v.0 as usize]
+    }
+
+    pub fn memory(&self, buf: BufId) -> DType {
+        self.kernel.bufs[buf.0 as usize].dtype
+    }
+
+    /// Encodes what has been written since the last time.
+    pub fn flush(&mut self) {
+        let insts = std::mem::take(&mut self.insts);
+        self.code.run(&insts);
+    }
+
+    /// A general register.
+    pub fn gpr(&mut self) -> Result<Gpr> {
+        let reg = self.gprs.pop().ok_or(Unsupported)?;
+        if Gpr::SAVED.contains(&reg) && !self.saved.contains(&reg) {
+            self.saved.push(reg);
+        }
+        Ok(reg)
+    }
+
+    pub fn free_gpr(&mut self, reg: Gpr) {
+        self.gprs.push(reg);
+    }
+
+    pub fn bind(&mut self, var: Var, own: Own) {
+        self.own.insert(var, own);
+    }
+
+    pub fn set(&mut self, v: Value, held: Held) {
+        self.values.insert(v, held);
+    }
+
+    /// Forgets the values of a body, before it is written again.
+    pub fn forget(&mut self) {
+        self.values.clear();
+    }
+
+    /// Whether a value is defined in the leaf.
+    pub fn is_defined(&self, v: Value) -> bool {
+        self.values.contains_key(&v)
+    }
+
+    /// The bits of a value that is a constant.
+    pub fn constant_of(&self, v: Value) -> Option<Lit> {
+        if self.is_defined(v) {
+            return self.literals.get(&v).copied();
+        }
+        match (self.outside)(v) {
+            Outside::Const(lit) => Some(lit),
+            Outside::Scalar => None,
+        }
+    }
+
+    /// The offset of an argument in the table.
+    pub fn arg(&mut self, arg: Arg) -> i32 {
+        let at = self.args.iter().position(|a| *a == arg).unwrap_or_else(|| {
+            self.args.push(arg);
+            self.args.len() - 1
+        });
+        at as i32 * 8
+    }
+
+    // Names
+
+    pub fn vector(&mut self) -> V {
+        self.code.name(Kind::Vector, Home::None)
+    }
+
+    pub fn mask_name(&mut self) -> V {
+        self.code.name(Kind::Mask, Home::None)
+    }
+
+    /// What comes from outside, under one name.
+    fn fixed(&mut self, home: Home) -> V {
+        if let Some((_, v)) = self.fixed.iter().find(|(h, _)| *h == home) {
+            return *v;
+        }
+        let v = self.code.name(Kind::Vector, home);
+        self.fixed.push((home, v));
+        v
+    }
+
+    /// The constants and scalars from outside that have been used so far.
+    pub fn all_fixed(&self) -> Vec<V> {
+        self.fixed.iter().map(|(_, v)| *v).collect()
+    }
+
+    /// A constant in all lanes; a truth value as 0 or -1.
+    pub fn constant(&mut self, lit: Lit) -> V {
+        let wide = is_wide(lit.dtype);
+        let bits = if lit.dtype == DType::Bool { 0u64.wrapping_sub(lit.bits) } else { lit.bits };
+        let c = if wide {
+            self.code.asm.constant(&bits.to_le_bytes())
+        } else {
+            self.code.asm.constant(&(bits as u32).to_le_bytes())
+        };
+        self.fixed(Home::Const(c, wide))
+    }
+
+    pub fn int(&mut self, x: i32) -> V {
+        self.constant(Lit::i32(x))
+    }
+
+    /// A different constant in each lane.
+    pub fn lane_constants(&mut self, bytes: &[u8]) -> V {
+        let c = self.code.asm.constant(bytes);
+        self.fixed(Home::Vector(c))
+    }
+
+    /// A mask of the first `n` lanes.
+    pub fn first_lanes(&mut self, n: usize) -> V {
+        if self.evex() {
+            let mask = self.mask_name();
+            self.general(General::Set(TEMP, (1i64 << n) - 1));
+            self.insts.push(Inst::Spread { op: op::KMOVW_GPR, width: Width::B16, to: mask, from: TEMP });
+            return mask;
+        }
+        let bytes: Vec<u8> = (0..8).flat_map(|lane| (-i32::from(lane < n)).to_le_bytes()).collect();
+        self.lane_constants(&bytes)
+    }
+
+    /// The mask of a register of 64-bit lanes: the `half`th of a group.
+    pub fn half_mask(&mut self, mask: V, half: usize) -> Result<V> {
+        match (self.evex(), half) {
+            (false, _) => Err(Unsupported),
+            (true, 0) => Ok(mask),
+            (true, _) => {
+                let to = self.mask_name();
+                self.push(Inst::Op {
+                    op: op::KSHIFTRW,
+                    width: Width::B16,
+                    to,
+                    a: None,
+                    b: mask.into(),
+                    immediate: Some(8),
+                    mask: None,
+                    merge: None,
+                });
+                Ok(to)
+            }
+        }
+    }
+
+    /// The number of registers of a value of this type.
+    pub fn count(&self, dtype: DType) -> usize {
+        self.masks.len() << usize::from(is_wide(dtype))
+    }
+
+    /// The mask of a register of a value of this type.
+    pub fn mask_of(&mut self, dtype: DType, i: usize) -> Result<Option<V>> {
+        let wide = is_wide(dtype);
+        match self.masks[i >> usize::from(wide)] {
+            Some(mask) if wide => self.half_mask(mask, i & 1).map(Some),
+            mask => Ok(mask),
+        }
+    }
+
+    pub fn held(&mut self, v: Value) -> Result<Held> {
+        if let Some(held) = self.values.get(&v) {
+            return Ok(held.clone());
+        }
+        let dtype = self.dtype(v);
+        let reg = match (self.outside)(v) {
+            Outside::Const(lit) if dtype == DType::Bool => self.truth(|b| {
+                b.general(General::Set(TEMP, -(lit.bits as i64)));
+                Ok(())
+            })?,
+            Outside::Const(lit) => self.constant(lit),
+            Outside::Scalar => {
+                let at = self.arg(Arg::Value(v));
+                if dtype == DType::Bool {
+                    self.truth(|b| {
+                        b.general(General::Load(TEMP, arg_place(at)));
+                        b.general(General::Negate(TEMP));
+                        Ok(())
+                    })?
+                } else {
+                    self.fixed(Home::Arg(at, is_wide(dtype)))
+                }
+            }
+        };
+        Ok(Held { regs: vec![reg], uniform: true })
+    }
+
+    /// A truth value that is the same in all lanes, from 0 or -1 in a register.
+    fn truth(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<V> {
+        if !self.evex() {
+            return Err(Unsupported);
+        }
+        write(self)?;
+        let mask = self.mask_name();
+        self.insts.push(Inst::Spread { op: op::KMOVW_GPR, width: Width::B16, to: mask, from: TEMP });
+        Ok(mask)
+    }
+
+    /// One register of a value.
+    pub fn part(held: &Held, i: usize) -> V {
+        if held.uniform { held.regs[0] } else { held.regs[i] }
+    }
+
+    // Instructions
+
+    pub fn push(&mut self, inst: Inst) {
+        self.insts.push(inst);
+    }
+
+    pub fn general(&mut self, general: General) {
+        self.insts.push(Inst::General(general));
+    }
+
+    /// `op(a, b)` in a new vector.
+    pub fn op2(&mut self, op: Op, a: V, b: impl Into<Src>) -> V {
+        let to = self.vector();
+        self.emit(op, to, Some(a), b.into(), None);
+        to
+    }
+
+    /// `op(b)` in a new vector.
+    pub fn op1(&mut self, op: Op, b: impl Into<Src>) -> V {
+        let to = self.vector();
+        self.emit(op, to, None, b.into(), None);
+        to
+    }
+
+    /// `op(b, immediate)` in a new vector.
+    pub fn op1i(&mut self, op: Op, b: impl Into<Src>, immediate: u8) -> V {
+        let to = self.vector();
+        self.emit(op, to, None, b.into(), Some(immediate));
+        to
+    }
+
+    /// `op(a, b, immediate)` in a new mask.
+    pub fn to_mask(&mut self, op: Op, a: V, b: V, immediate: u8) -> V {
+        let to = self.mask_name();
+        self.emit(op, to, Some(a), b.into(), Some(immediate));
+        to
+    }
+
+    /// An operation on masks.
+    pub fn mask_op(&mut self, op: Op, a: Option<V>, b: V) -> V {
+        let to = self.mask_name();
+        let width = Width::B16;
+        self.push(Inst::Op { op, width, to, a, b: b.into(), immediate: None, mask: None, merge: None });
+        to
+    }
+
+    pub fn emit(&mut self, op: Op, to: V, a: Option<V>, b: Src, immediate: Option<u8>) {
+        self.push(Inst::Op { op, width: self.code.width, to, a, b, immediate, mask: None, merge: None });
+    }
+
+    /// `op(a, b)` where `mask` is set, `merge` elsewhere (0 if there is none).
+    pub fn masked(&mut self, op: Op, a: Option<V>, b: impl Into<Src>, mask: V, merge: Option<V>) -> V {
+        let (to, b) = (self.vector(), b.into());
+        self.push(Inst::Op { op, width: self.code.width, to, a, b, immediate: None, mask: Some(mask), merge });
+        to
+    }
+
+    /// `mask ? a : b` of 32-bit or 64-bit lanes.
+    pub fn blend(&mut self, wide: bool, mask: V, a: V, b: V) -> V {
+        if self.evex() {
+            let op = if wide { op::BLENDMPD } else { op::BLENDMPS };
+            let to = self.vector();
+            let (width, a, b) = (self.code.width, Some(b), Src::V(a));
+            self.push(Inst::Op { op, width, to, a, b, immediate: None, mask: Some(mask), merge: None });
+            return to;
+        }
+        let op = if wide { op::BLENDVPD } else { op::BLENDVPS };
+        let to = self.vector();
+        self.push(Inst::Blend { op, to, mask, a, b });
+        to
+    }
+
+    // Addresses
+
+    /// Tells which variables are the leaf's own: `vars` and those of the loops in `body`.
+    pub fn define(&mut self, vars: &[Var], body: &[Stmt]) {
+        self.mine.extend(vars);
+        walk::walk(body, &mut |stmt| {
+            if let Stmt::For { var, .. } = stmt {
+                self.mine.insert(*var);
+            }
+        });
+    }
+
+    /// The parts of a place: what is from outside, the terms of variables in registers, constant bytes, and the step
+    /// from lane to lane.
+    fn split(&self, place: &Place) -> (Affine, Vec<(Var, i64)>, i64, i64) {
+        let size = self.memory(place.buf).size() as i64;
+        let (mut outer, mut terms) = (Affine::from(0), vec![]);
+        let (mut disp, mut stride) = (place.at.base() * size, 0);
+        for &(var, c) in place.at.terms() {
+            match self.own.get(&var) {
+                None if self.mine.contains(&var) => {}
+                None => outer = outer.plus(var, c),
+                Some(own) => {
+                    disp += own.plus * c * size;
+                    if own.reg.is_some() {
+                        terms.push((var, c));
+                    }
+                    if own.lanes {
+                        stride = c;
+                    }
+                }
+            }
+        }
+        (outer, terms, disp, stride)
+    }
+
+    /// The elements from lane to lane of a place.
+    pub fn stride(&self, place: &Place) -> i64 {
+        self.split(place).3
+    }
+
+    /// The address of a place in its first lane.
+    pub fn address(&mut self, place: &Place) -> Result<Addr> {
+        let (outer, terms, disp, _) = self.split(place);
+        let disp = i32::try_from(disp).ok().filter(|d| d.abs() < 1 << 30).ok_or(Unsupported)?;
+        let shift = self.memory(place.buf).size().trailing_zeros() as u8;
+        let index = match terms[..] {
+            [] => None,
+            [(var, 1)] if self.own[&var].lanes => self.own[&var].reg.map(|reg| (reg, shift)),
+            _ => {
+                let key = Key { buf: place.buf, outer, terms };
+                let known = self.running.iter().rev().find(|(k, _)| *k == key).ok_or(Unsupported)?;
+                return Ok(Addr { base: AddrBase::Gpr(known.1), index: None, disp });
+            }
+        };
+        let arg = self.arg(Arg::Pointer(place.buf, outer));
+        let at = arg as usize / 8;
+        let base = match self.pinned.iter().find(|(a, _)| *a == at) {
+            Some((_, reg)) => AddrBase::Gpr(*reg),
+            None => AddrBase::Arg(arg),
+        };
+        Ok(Addr { base, index, disp })
+    }
+
+    /// Loads the addresses of a body into registers, as far as these go. To be called where the leaf begins, with its
+    /// variables bound.
+    pub fn pin(&mut self, body: &[Stmt]) -> Result<()> {
+        let mut places = vec![];
+        walk::walk(body, &mut |stmt| places.extend(stmt.place().cloned()));
+        for place in places {
+            let outer = self.split(&place).0;
+            let arg = self.arg(Arg::Pointer(place.buf, outer));
+            let at = arg as usize / 8;
+            if self.pinned.len() < self.most_pinned && self.pinned.iter().all(|(a, _)| *a != at) {
+                let reg = self.gpr()?;
+                self.pinned.push((at, reg));
+                self.general(General::Load(reg, arg_place(arg)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the pointers which a loop over `var`, now at its first iteration, moves for the places of its body.
+    /// Returns them with their steps in bytes, for each step of `by` iterations.
+    pub fn run_pointers(&mut self, var: Var, body: &[Stmt], by: i64) -> Result<Vec<(Gpr, i32)>> {
+        let mut places = vec![];
+        walk::walk(body, &mut |stmt| places.extend(stmt.place().cloned()));
+        let mut steps = vec![];
+        for place in places {
+            let (outer, terms, ..) = self.split(&place);
+            let c = place.at.coeff(var);
+            let contiguous = matches!(terms[..], [(v, 1)] if self.own[&v].lanes);
+            let key = Key { buf: place.buf, outer, terms };
+            let inner = place.at.terms().iter().any(|(v, _)| self.mine.contains(v) && !self.own.contains_key(v));
+            if c == 0 || contiguous || inner || self.running.iter().any(|(k, _)| *k == key) {
+                continue;
+            }
+            let size = self.memory(place.buf).size() as i64;
+            let step = i32::try_from(c * size * by).map_err(|_| Unsupported)?;
+            let reg = self.gpr()?;
+            let arg = self.arg(Arg::Pointer(key.buf, key.outer.clone()));
+            self.general(General::Load(reg, arg_place(arg)));
+            for &(var, c) in &key.terms {
+                let from = self.own[&var].reg.ok_or(Unsupported)?;
+                let bytes = i32::try_from(c * size).map_err(|_| Unsupported)?;
+                self.general(General::Mul(TEMP, from, bytes));
+                self.general(General::AddReg(reg, TEMP));
+            }
+            self.running.push((key, reg));
+            steps.push((reg, step));
+        }
+        Ok(steps)
+    }
+
+    /// Gives back the pointers of a loop.
+    pub fn end_pointers(&mut self, steps: &[(Gpr, i32)]) {
+        self.running.retain(|(_, reg)| steps.iter().all(|(r, _)| r != reg));
+        steps.iter().for_each(|(reg, _)| self.free_gpr(*reg));
+    }
+
+    /// The value of an index in its first lane, in a temporary register; and its step from lane to lane.
+    pub fn index(&mut self, at: &Affine) -> Result<(Gpr, i64)> {
+        let (mut outer, mut plus, mut stride) = (Affine::from(at.base()), 0, 0);
+        let mut terms = vec![];
+        for &(var, c) in at.terms() {
+            match self.own.get(&var) {
+                None => outer = outer.plus(var, c),
+                Some(own) => {
+                    plus += own.plus * c;
+                    stride += if own.lanes { c } else { 0 };
+                    terms.extend(own.reg.map(|reg| (reg, c)));
+                }
+            }
+        }
+        match outer.as_const() {
+            Some(x) => self.general(General::Set(TEMP, x + plus)),
+            None => {
+                let outer = outer + plus;
+                let at = self.arg(Arg::Index(outer));
+                self.general(General::Load(TEMP, arg_place(at)));
+            }
+        }
+        for (reg, c) in terms {
+            let c = i32::try_from(c).map_err(|_| Unsupported)?;
+            self.general(General::Mul(TEMP2, reg, c));
+            self.general(General::AddReg(TEMP, TEMP2));
+        }
+        Ok((TEMP, stride))
+    }
+
+    // Statements
+
+    pub fn block(&mut self, body: &[Stmt]) -> Result<()> {
+        body.iter().try_for_each(|stmt| self.stmt(stmt))
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) -> Result<()> {
+        match stmt {
+            Stmt::Let(value, expr) => {
+                let held = self.expr(*value, expr)?;
+                if let Expr::Const(lit) = expr {
+                    self.literals.insert(*value, *lit);
+                }
+                self.set(*value, held);
+                Ok(())
+            }
+            Stmt::Store { place, value, add, guard } => self.store(place, *value, *add, *guard),
+            Stmt::For { var, lo, hi, carries, body } => self.serial(*var, (lo, hi), carries, body),
+            Stmt::Index(..) | Stmt::Check { .. } | Stmt::If { .. } | Stmt::Vec { .. } | Stmt::Contract(_) => {
+                Err(Unsupported)
+            }
+        }
+    }
+
+    fn serial(&mut self, var: Var, (lo, hi): (&Affine, &Affine), carries: &[Carry], body: &[Stmt]) -> Result<()> {
+        if self.own_terms(lo) || self.own_terms(hi) {
+            return Err(Unsupported);
+        }
+        let bounds = lo.as_const().zip(hi.as_const());
+        if let Some((lo, hi)) = bounds
+            && (hi <= lo || hi - lo <= UNROLL_TRIPS && count(body) * (hi - lo) as usize <= UNROLL_STATEMENTS)
+        {
+            let mut now = carries.iter().map(|c| self.held(c.init)).collect::<Result<Vec<_>>>()?;
+            for i in lo..hi {
+                self.bind(var, Own { reg: None, plus: i, lanes: false });
+                carries.iter().zip(&now).for_each(|(c, held)| self.set(c.param, held.clone()));
+                self.block(body)?;
+                now = carries.iter().map(|c| self.held(c.next)).collect::<Result<Vec<_>>>()?;
+            }
+            carries.iter().zip(now).for_each(|(c, held)| self.set(c.out, held));
+            self.own.remove(&var);
+            return Ok(());
+        }
+        let counter = self.gpr()?;
+        match lo.as_const() {
+            Some(lo) => self.general(General::Set(counter, lo)),
+            None => {
+                let at = self.arg(Arg::Index(lo.clone()));
+                self.general(General::Load(counter, arg_place(at)));
+            }
+        }
+        self.bind(var, Own { reg: Some(counter), plus: 0, lanes: false });
+        let steps = self.run_pointers(var, body, 1)?;
+        let mut carried = vec![];
+        for c in carries {
+            let (init, kind) = (self.held(c.init)?, self.kind_of(c.init));
+            let count = self.count(self.dtype(c.init));
+            let now: Vec<V> = (0..count).map(|_| self.code.name(kind, Home::None)).collect();
+            carried.push((init, now.clone()));
+            self.set(c.param, Held { regs: now, uniform: false });
+        }
+        let outer = std::mem::take(&mut self.insts);
+        self.block(body)?;
+        let mut names = vec![];
+        for (c, (init, now)) in carries.iter().zip(carried) {
+            let next = self.held(c.next)?;
+            for (i, &now) in now.iter().enumerate() {
+                names.push(Carried { now, init: Self::part(&init, i), next: Self::part(&next, i) });
+            }
+            self.set(c.out, Held { regs: now, uniform: false });
+        }
+        let body = std::mem::replace(&mut self.insts, outer);
+        let end = match hi.as_const() {
+            Some(hi) => End::Number(i32::try_from(hi).map_err(|_| Unsupported)?),
+            None => End::Arg(self.arg(Arg::Index(hi.clone()))),
+        };
+        let entered = bounds.is_some();
+        let inner = Loop { counter, end, entered, steps: steps.clone(), carries: names, body };
+        self.push(Inst::Loop(Box::new(inner)));
+        self.end_pointers(&steps);
+        self.free_gpr(counter);
+        self.own.remove(&var);
+        Ok(())
+    }
+
+    fn kind_of(&self, v: Value) -> Kind {
+        if self.dtype(v) == DType::Bool && self.evex() { Kind::Mask } else { Kind::Vector }
+    }
+
+    fn own_terms(&self, a: &Affine) -> bool {
+        a.terms().iter().any(|(v, _)| self.mine.contains(v))
+    }
+}
+
+/// The statements of a body, as many as they become.
+pub fn count(body: &[Stmt]) -> usize {
+    let of = |stmt: &Stmt| match stmt {
+        Stmt::For { lo, hi, body, .. } => {
+            let trips = lo.as_const().zip(hi.as_const()).map_or(8, |(lo, hi)| (hi - lo).max(0) as usize);
+            count(body).saturating_mul(trips)
+        }
+        _ => 1,
+    };
+    body.iter().map(of).sum()
+}
+
+/// An entry of the table of arguments.
+pub fn arg_place(at: i32) -> Addr {
+    Addr { base: AddrBase::Gpr(ARGS), index: None, disp: at }
+}
