@@ -225,7 +225,7 @@ fn general_instructions() {
     check(&|a| a.store(Mem::at(Gpr(4), 1000), Gpr(15)), "mov %r15,0x3e8(%rsp)");
     check(&|a| a.set(Gpr(9), 0), "xor %r9d,%r9d");
     check(&|a| a.set(Gpr(0), -5), "mov $0xfffffffffffffffb,%rax");
-    check(&|a| a.set(Gpr(10), 1 << 40), "mov $0x10000000000,%r10");
+    check(&|a| a.set(Gpr(10), 1 << 40), "movabs $0x10000000000,%r10");
     check(&|a| a.lea(Gpr(2), Mem { base: Base::Gpr(Gpr(13)), index: Some((Gpr(8), 3)), disp: 4 }), "lea 4(%r13,%r8,8),%rdx");
     check(&|a| a.add(Gpr(4), -64), "add $0xffffffffffffffc0,%rsp");
     check(&|a| a.add(Gpr(14), 4096), "add $0x1000,%r14");

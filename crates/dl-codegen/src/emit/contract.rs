@@ -49,6 +49,9 @@ impl Tile<'_> {
 impl Emitter<'_> {
     /// Emits a contraction: for each run of column tiles, for each run of row tiles, the loops over both.
     pub fn contract(&mut self, c: &Contract) {
+        if self.contract_leaf(c) {
+            return;
+        }
         let (a, b) = (self.kernel.bufs[c.a.buf.0 as usize].dtype, self.kernel.bufs[c.b.buf.0 as usize].dtype);
         let (a_size, b_size) = (a.size() as i64, b.size() as i64);
         [&c.a, &c.b].into_iter().for_each(|place| self.hoist_place(place));

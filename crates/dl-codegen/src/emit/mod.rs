@@ -22,6 +22,7 @@ mod vector;
 
 pub(crate) use externs::EXTERNS;
 pub(crate) use leaf::NAMESPACE as LEAVES;
+pub(crate) use tile::{Run, split};
 
 use crate::isa::Isa;
 use crate::kernel::ranges::Ranges;

@@ -10,7 +10,7 @@ const LATENCY: usize = 4;
 
 /// A run of `count` equal tiles along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// First row or column.
     pub start: u64,
     /// Rows or columns of a tile.
@@ -46,7 +46,7 @@ impl Columns {
 }
 
 /// Divides `extent` into as few chunks as `max` allows, of at most two sizes which differ by one.
-pub(super) fn split(extent: u64, max: usize) -> Vec<Run> {
+pub(crate) fn split(extent: u64, max: usize) -> Vec<Run> {
     let chunks = extent.div_ceil(max.max(1) as u64);
     if chunks == 0 {
         return Vec::new();

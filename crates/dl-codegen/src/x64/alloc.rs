@@ -129,6 +129,18 @@ impl Code {
         (info.reg, info.held) = (Some(reg), true);
     }
 
+    /// Loads a name that has a home into a given register and keeps it there.
+    pub fn hold_at(&mut self, v: V, reg: u8) {
+        let Home::Vector(c) = self.home(v) else { unreachable!("{v:?} is a constant of its own in each lane") };
+        self.asm.v(op::MOVUPS, self.width, Reg(reg), Reg(0), Mem::constant(c));
+        self.hold_in(v, reg);
+    }
+
+    /// Lets a name that is held lose its register after its last use, or to others.
+    pub fn loosen(&mut self, v: V) {
+        self.names[v.0 as usize].held = false;
+    }
+
     /// Ends [`Code::hold`].
     pub fn drop(&mut self, v: V) {
         self.names[v.0 as usize].held = false;

@@ -15,8 +15,10 @@ pub mod asm;
 mod body;
 mod cast;
 mod expr;
+mod contract;
 mod lir;
 pub mod op;
+mod tile;
 mod vector;
 
 use crate::kernel::{Affine, BufId, DType, Lit, Value};
@@ -60,4 +62,5 @@ fn is_wide(dtype: DType) -> bool {
     matches!(dtype, DType::F64 | DType::I64)
 }
 
+pub use contract::contract;
 pub use vector::vector;

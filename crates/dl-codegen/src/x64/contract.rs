@@ -1,0 +1,514 @@
+//! Leaves of contractions: tiles of accumulators in registers over all loops of the sum, then the epilogue on them.
+//!
+//! A tile is a number of rows by a number of vectors of columns. For each step of the sum it loads its vectors of `b`
+//! once and broadcasts one element of `a` for each row. Rows and columns that do not fill the largest tile are dealt
+//! out evenly, so that there are at most two sizes of each, and the last vector of columns may be masked.
+
+use super::alloc::TEMP;
+use super::asm::{Cond, Gpr, Label, Masked, Mem, Reg, Rm};
+use super::body::{Body, Held, Own, count};
+use super::lir::{Addr, AddrBase, End, General, Inst, Loop, Src, V};
+use super::op;
+use super::tile::{Runs, Tile, plan};
+use super::vector::framed;
+use super::{Arg, Leaf, Outside, Result, Unsupported, is_wide};
+use crate::kernel::ranges::Ranges;
+use crate::kernel::*;
+
+/// Multiply-adds that one block of straight code may have.
+const STRAIGHT: usize = 320;
+/// Steps of the innermost loop at once, where it is long.
+const STEPS: u64 = 4;
+/// An epilogue that would become more instructions is a loop over the rows of the tile.
+const LONG_EPILOGUE: usize = 280;
+
+/// A contraction as a leaf.
+pub fn contract(
+    kernel: &Kernel,
+    ranges: &Ranges,
+    evex: bool,
+    outside: &dyn Fn(Value) -> Outside,
+    c: &Contract,
+) -> Result<Leaf> {
+    let dtype = kernel.bufs[c.a.buf.0 as usize].dtype;
+    if !dtype.is_float() || c.lanes != Lanes::N || c.b.at.coeff(c.n.var) != 1 {
+        return Err(Unsupported);
+    }
+    let mut b = Body::new(kernel, ranges, evex, outside, 0);
+    let lanes = b.code.width.bytes() / dtype.size();
+    if c.n.extent < 2 || !evex && is_wide(dtype) {
+        return Err(Unsupported);
+    }
+    let size = dtype.size() as i64;
+    let k = c.k.iter().map(|k| Level {
+        bounds: k.lo.as_const().zip(k.hi.as_const()),
+        lo: k.lo.clone(),
+        hi: k.hi.clone(),
+        a: c.a.at.coeff(k.var) * size,
+        b: c.b.at.coeff(k.var) * size,
+    });
+    let (a_row, k) = (c.a.at.coeff(c.m.var) * size, k.collect());
+    b.define(&[c.m.var, c.n.var], &c.epilogue);
+    // The loops of the sum are run by hand.
+    let own: Vec<Var> = c.k.iter().map(|k| k.var).chain([c.m.var, c.n.var]).collect();
+    let outer = |place: &Place| own.iter().fold(place.at.clone(), |at, v| at.without(*v));
+    let start = |b: &mut Body<'_>, place: &Place| {
+        let at = outer(place);
+        let base = i32::try_from(at.base() * size).map_err(|_| Unsupported)?;
+        Ok((b.arg(Arg::Pointer(place.buf, at.clone() - at.base())), base))
+    };
+    let (a_arg, b_arg) = (start(&mut b, &c.a)?, start(&mut b, &c.b)?);
+    let regs = [b.gpr()?, b.gpr()?, b.gpr()?, b.gpr()?, b.gpr()?];
+    let [a_ptr, b_ptr, trip, row, column] = regs;
+    let mut w = Writer { b, c, dtype, lanes, k, a_row, a_arg, b_arg, a_ptr, b_ptr, trip, row, column, tail: None };
+    w.write()?;
+    let args = w.b.args;
+    Ok(Leaf { code: framed(w.b.code, &w.b.saved), args })
+}
+
+/// A loop of the sum: bounds, and the bytes that a step moves in each operand.
+struct Level {
+    bounds: Option<(i64, i64)>,
+    lo: Affine,
+    hi: Affine,
+    a: i64,
+    b: i64,
+}
+
+impl Level {
+    fn trips(&self) -> Option<u64> {
+        self.bounds.map(|(lo, hi)| (hi - lo).max(0) as u64)
+    }
+}
+
+struct Writer<'k> {
+    b: Body<'k>,
+    c: &'k Contract,
+    dtype: DType,
+    lanes: usize,
+    k: Vec<Level>,
+    /// Bytes from row to row of `a`.
+    a_row: i64,
+    /// The operands: argument and constant displacement.
+    a_arg: (i32, i32),
+    b_arg: (i32, i32),
+    a_ptr: Gpr,
+    b_ptr: Gpr,
+    trip: Gpr,
+    /// The first row and column of the running tile.
+    row: Gpr,
+    column: Gpr,
+    /// The mask of the last vector of columns.
+    tail: Option<V>,
+}
+
+impl Writer<'_> {
+    fn write(&mut self) -> Result<()> {
+        let c = self.c;
+        let depth = self.k.iter().map(|k| k.trips().unwrap_or(64)).product::<u64>();
+        let vectors = c.n.extent.div_ceil(self.lanes as u64);
+        let evex = self.b.evex();
+        let over = (c.n.extent % self.lanes as u64) as usize;
+        if over > 0 {
+            let mask = self.b.first_lanes(over);
+            match evex {
+                true => _ = self.b.code.hold(mask),
+                // Accumulators are in the registers from the first one on.
+                false => self.b.code.hold_at(mask, 15),
+            }
+            self.b.flush();
+            self.tail = Some(mask);
+        }
+        let registers = if evex { 32 } else { 16 - usize::from(over > 0) };
+        let plan = plan(c.m.extent, vectors, over > 0, depth, registers);
+        let single = plan.len() == 1 && plan[0].columns.count == 1;
+        for Runs { columns, rows } in &plan {
+            self.set(self.column, columns.start as i64 * self.lanes as i64);
+            let again = self.loop_start(columns.count);
+            for run in rows {
+                let one_row = rows.len() == 1 && run.count == 1;
+                self.set(self.row, run.start as i64);
+                let next = self.loop_start(run.count);
+                let tile = Tile {
+                    rows: run.size,
+                    vectors: columns.size,
+                    masked: over > 0 && columns.start + columns.size as u64 * columns.count == vectors,
+                };
+                self.tile(tile, one_row, single)?;
+                self.loop_end(next, self.row, run.start + run.size as u64 * run.count, 0);
+            }
+            let step = columns.size * self.lanes;
+            let end = (columns.start + columns.size as u64 * columns.count) * self.lanes as u64;
+            self.loop_end(again, self.column, end, step as i32);
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, reg: Gpr, x: i64) {
+        self.b.code.asm.set(reg, x);
+    }
+
+    fn loop_start(&mut self, count: u64) -> Option<Label> {
+        (count > 1).then(|| self.b.code.asm.here())
+    }
+
+    fn loop_end(&mut self, start: Option<Label>, reg: Gpr, end: u64, step: i32) {
+        if step != 0 {
+            self.b.code.asm.add(reg, step);
+        }
+        if let Some(start) = start {
+            self.b.code.asm.cmp(reg, end as i32);
+            self.b.code.asm.jump_if(Cond::Less, start);
+        }
+    }
+
+    /// One tile; afterwards `row` is at the next one.
+    fn tile(&mut self, tile: Tile, one_row: bool, one_column: bool) -> Result<()> {
+        let size = self.dtype.size() as i32;
+        let a_row = i32::try_from(self.a_row).map_err(|_| Unsupported)?;
+        if i64::from(a_row) * tile.rows as i64 > i64::from(i32::MAX / 2) {
+            return Err(Unsupported);
+        }
+        let sums = tile.rows * tile.vectors * tile.sets(self.registers());
+        let width = self.b.code.width;
+        let asm = &mut self.b.code.asm;
+        asm.load(self.a_ptr, Mem::at(super::alloc::ARGS, self.a_arg.0));
+        if !one_row {
+            asm.mul(TEMP, self.row, a_row);
+            asm.add_reg(self.a_ptr, TEMP);
+        }
+        asm.load(self.b_ptr, Mem::at(super::alloc::ARGS, self.b_arg.0));
+        if !one_column {
+            asm.mul(TEMP, self.column, size);
+            asm.add_reg(self.b_ptr, TEMP);
+        }
+        for r in 0..sums {
+            asm.v(op::PXORD, width, Reg(r as u8), Reg(r as u8), Reg(r as u8));
+        }
+        self.level(tile, 0, Disp { a: i64::from(self.a_arg.1), b: i64::from(self.b_arg.1) })?;
+        self.join_sets(tile);
+        self.epilogue(tile, one_row, one_column)
+    }
+
+    fn registers(&self) -> usize {
+        if self.b.evex() { 32 } else { 16 - usize::from(self.tail.is_some()) }
+    }
+
+    /// The loops of the sum from `level` inwards.
+    fn level(&mut self, tile: Tile, level: usize, at: Disp) -> Result<()> {
+        let fmas = tile.rows * tile.vectors;
+        // The innermost loops which together are short run as straight code.
+        let (mut flat, mut loops) = (vec![(0i64, 0i64)], self.k.len());
+        while loops > level
+            && let Some((lo, _)) = self.k[loops - 1].bounds
+            && let Some(trips) = self.k[loops - 1].trips()
+            && flat.len() as u64 * trips * fmas as u64 <= STRAIGHT.max(fmas * STEPS as usize) as u64
+        {
+            loops -= 1;
+            let (a, b) = (self.k[loops].a, self.k[loops].b);
+            let outer = (lo..lo + trips as i64).map(|i| (i * a, i * b));
+            flat = outer.flat_map(|(a, b)| flat.iter().map(move |(x, y)| (a + x, b + y))).collect();
+        }
+        if loops == level {
+            return self.steps(tile, at, &flat);
+        }
+        let (a_step, b_step) = (self.k[level].a, self.k[level].b);
+        let (a_add, b_add) = (int(a_step)?, int(b_step)?);
+        let innermost = level + 1 == self.k.len();
+        let flat_inner = loops == level + 1;
+        let steps = if flat_inner { (STEPS / flat.len() as u64).max(1) } else { 1 };
+        let unrolled: Vec<(i64, i64)> = (0..steps as i64)
+            .flat_map(|i| flat.iter().map(move |(a, b)| (i * a_step + a, i * b_step + b)))
+            .collect();
+        match self.k[level].bounds {
+            Some((lo, _)) => {
+                let trips = self.k[level].trips().unwrap_or(0);
+                let at = Disp { a: at.a + lo * a_step, b: at.b + lo * b_step };
+                let (rounds, left) = (trips / steps, trips % steps);
+                if flat_inner {
+                    if rounds > 0 {
+                        self.counted(rounds, |w| {
+                            w.steps(tile, at, &unrolled)?;
+                            w.advance(int(a_step * steps as i64)?, int(b_step * steps as i64)?);
+                            Ok(())
+                        })?;
+                    }
+                    let rest: Vec<(i64, i64)> = (0..left as i64)
+                        .flat_map(|i| flat.iter().map(move |(a, b)| (i * a_step + a, i * b_step + b)))
+                        .collect();
+                    return self.steps(tile, at, &rest);
+                }
+                let saved = self.b.code.reserve(24);
+                self.set(TEMP, trips as i64);
+                self.b.code.asm.store(Mem::at(Gpr::RSP, saved), TEMP);
+                if trips == 0 {
+                    return Ok(());
+                }
+                let top = self.b.code.asm.here();
+                self.nested(tile, level, at, saved, (a_add, b_add))?;
+                self.b.code.asm.add_mem(Mem::at(Gpr::RSP, saved), -1);
+                self.b.code.asm.jump_if(Cond::NotEqual, top);
+                Ok(())
+            }
+            None => {
+                let (lo, hi) = (self.k[level].lo.clone(), self.k[level].hi.clone());
+                let (lo, hi) = (self.b.arg(Arg::Index(lo)), self.b.arg(Arg::Index(hi)));
+                let asm = &mut self.b.code.asm;
+                asm.load(self.trip, Mem::at(super::alloc::ARGS, lo));
+                asm.mul(TEMP, self.trip, a_add);
+                asm.add_reg(self.a_ptr, TEMP);
+                asm.mul(TEMP, self.trip, b_add);
+                asm.add_reg(self.b_ptr, TEMP);
+                asm.load(TEMP, Mem::at(super::alloc::ARGS, hi));
+                asm.sub_reg(TEMP, self.trip);
+                asm.mov(self.trip, TEMP);
+                let done = asm.label();
+                asm.cmp(self.trip, 1);
+                asm.jump_if(Cond::Less, done);
+                if innermost || flat_inner {
+                    let top = asm.here();
+                    self.steps(tile, at, &flat)?;
+                    self.advance(a_add, b_add);
+                    self.b.code.asm.add(self.trip, -1);
+                    self.b.code.asm.jump_if(Cond::NotEqual, top);
+                } else {
+                    let saved = self.b.code.reserve(24);
+                    let asm = &mut self.b.code.asm;
+                    asm.store(Mem::at(Gpr::RSP, saved), self.trip);
+                    let top = asm.here();
+                    self.nested(tile, level, at, saved, (a_add, b_add))?;
+                    self.b.code.asm.add_mem(Mem::at(Gpr::RSP, saved), -1);
+                    self.b.code.asm.jump_if(Cond::NotEqual, top);
+                }
+                self.b.code.asm.place(done);
+                Ok(())
+            }
+        }
+    }
+
+    /// An iteration of a loop with loops inside, which move the pointers.
+    fn nested(&mut self, tile: Tile, level: usize, at: Disp, saved: i32, (a, b): (i32, i32)) -> Result<()> {
+        let asm = &mut self.b.code.asm;
+        asm.store(Mem::at(Gpr::RSP, saved + 8), self.a_ptr);
+        asm.store(Mem::at(Gpr::RSP, saved + 16), self.b_ptr);
+        self.level(tile, level + 1, at)?;
+        let asm = &mut self.b.code.asm;
+        asm.load(self.a_ptr, Mem::at(Gpr::RSP, saved + 8));
+        asm.load(self.b_ptr, Mem::at(Gpr::RSP, saved + 16));
+        self.advance(a, b);
+        Ok(())
+    }
+
+    /// A loop of so many rounds.
+    fn counted(&mut self, rounds: u64, body: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        if rounds == 1 {
+            return body(self);
+        }
+        self.set(self.trip, rounds as i64);
+        self.b.code.asm.align(32);
+        let top = self.b.code.asm.here();
+        body(self)?;
+        self.b.code.asm.add(self.trip, -1);
+        self.b.code.asm.jump_if(Cond::NotEqual, top);
+        Ok(())
+    }
+
+    fn advance(&mut self, a: i32, b: i32) {
+        if a != 0 {
+            self.b.code.asm.add(self.a_ptr, a);
+        }
+        if b != 0 {
+            self.b.code.asm.add(self.b_ptr, b);
+        }
+    }
+
+    /// Adds the products of some steps.
+    fn steps(&mut self, tile: Tile, at: Disp, steps: &[(i64, i64)]) -> Result<()> {
+        let sets = tile.sets(self.registers());
+        for (i, (a, b)) in steps.iter().enumerate() {
+            self.step(tile, i % sets, at.a + a, at.b + b)?;
+        }
+        Ok(())
+    }
+
+    /// Adds one product to each accumulator of a set.
+    fn step(&mut self, tile: Tile, set: usize, a: i64, b: i64) -> Result<()> {
+        let (width, wide) = (self.b.code.width, is_wide(self.dtype));
+        let (load, broadcast, fma) = match wide {
+            false => (op::MOVUPS, op::BROADCASTSS, op::FMADD231PS),
+            true => (op::MOVUPD, op::BROADCASTSD, op::FMADD231PD),
+        };
+        let sums = tile.rows * tile.vectors;
+        let first = sums * tile.sets(self.registers());
+        let tail = self.tail.map(|v| self.b.code.reg(v).0);
+        let evex = self.b.evex();
+        let asm = &mut self.b.code.asm;
+        let acc = |i: usize, j: usize| Reg((set * sums + i * tile.vectors + j) as u8);
+        let b_reg = |j: usize| Reg((first + j) as u8);
+        let a_reg = Reg((first + tile.vectors) as u8);
+        let vector = width.bytes() as i64;
+        // A single row reads `b` once only: straight from memory.
+        let direct = tile.rows == 1 && !tile.masked;
+        if !direct {
+            for j in 0..tile.vectors {
+                let mem = Mem::at(self.b_ptr, int(b + j as i64 * vector)?);
+                if tile.masked && j + 1 == tile.vectors {
+                    let mask = tail.unwrap_or(0);
+                    match evex {
+                        true => {
+                            let masked = Masked { mask, zero: true };
+                            asm.vector(load, width, b_reg(j).0, 0, Rm::Mem(mem), masked, &[]);
+                        }
+                        false => asm.v(op::MASKMOVPS, width, b_reg(j), Reg(mask), mem),
+                    }
+                } else {
+                    asm.v(load, width, b_reg(j), Reg(0), mem);
+                }
+            }
+        }
+        for i in 0..tile.rows {
+            let mem = Mem::at(self.a_ptr, int(a + i as i64 * self.a_row)?);
+            if tile.vectors == 1 && evex && !direct {
+                // One use: the instruction repeats the element itself.
+                asm.v(fma, width, acc(i, 0), b_reg(0), Rm::Splat(mem));
+                continue;
+            }
+            asm.v(broadcast, width, a_reg, Reg(0), mem);
+            for j in 0..tile.vectors {
+                if direct {
+                    let mem = Mem::at(self.b_ptr, int(b + j as i64 * vector)?);
+                    asm.v(fma, width, acc(i, j), a_reg, mem);
+                } else {
+                    asm.v(fma, width, acc(i, j), a_reg, b_reg(j));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the sets of accumulators up.
+    fn join_sets(&mut self, tile: Tile) {
+        let sums = tile.rows * tile.vectors;
+        let (add, width) = (if is_wide(self.dtype) { op::ADDPD } else { op::ADDPS }, self.b.code.width);
+        for set in 1..tile.sets(self.registers()) {
+            for r in 0..sums {
+                let (to, from) = (Reg(r as u8), Reg((set * sums + r) as u8));
+                self.b.code.asm.v(add, width, to, to, from);
+            }
+        }
+    }
+
+    /// Runs the epilogue on the accumulators of a tile.
+    fn epilogue(&mut self, tile: Tile, one_row: bool, one_column: bool) -> Result<()> {
+        let c = self.c;
+        let groups = if is_wide(self.dtype) { tile.vectors.div_ceil(2) } else { tile.vectors };
+        self.b.masks = vec![None; groups];
+        if tile.masked {
+            self.b.masks[groups - 1] = self.tail;
+        }
+        if is_wide(self.dtype) && (tile.masked || tile.vectors % 2 != 0) {
+            // Lanes of 64 bits are masked by halves of a group.
+            let last = (tile.vectors - 1) % 2 * self.lanes;
+            let over = (c.n.extent % self.lanes as u64) as usize;
+            let kept = last + if tile.masked { over } else { self.lanes };
+            self.b.masks[groups - 1] = (kept < 2 * self.lanes).then(|| self.b.first_lanes(kept));
+        }
+        let column = Own { reg: (!one_column).then_some(self.column), plus: 0, lanes: true };
+        self.b.bind(c.n.var, column);
+        let statements = count(&c.epilogue);
+        if statements * tile.rows * tile.vectors <= LONG_EPILOGUE || tile.rows == 1 {
+            self.straight_epilogue(tile, one_row)?;
+            self.b.code.asm.add(self.row, tile.rows as i32);
+            return Ok(());
+        }
+        self.looped_epilogue(tile)
+    }
+
+    fn straight_epilogue(&mut self, tile: Tile, one_row: bool) -> Result<()> {
+        let c = self.c;
+        let reg = (!one_row).then_some(self.row);
+        self.b.bind(c.m.var, Own { reg, plus: 0, lanes: false });
+        let pointers = if one_row { vec![] } else { self.b.run_pointers(c.m.var, &c.epilogue, 1)? };
+        let mut names = vec![];
+        for i in 0..tile.rows {
+            self.b.bind(c.m.var, Own { reg, plus: i as i64, lanes: false });
+            self.b.forget();
+            let mut regs = vec![];
+            for j in 0..tile.vectors {
+                let name = self.b.vector();
+                self.b.code.hold_in(name, (i * tile.vectors + j) as u8);
+                regs.push(name);
+            }
+            names.extend(&regs);
+            self.pad(&mut regs);
+            self.b.set(c.acc, Held { regs, uniform: false });
+            self.b.block(&c.epilogue)?;
+        }
+        // What is needed last makes room, if registers run out.
+        for name in names {
+            self.b.code.loosen(name);
+        }
+        self.b.flush();
+        self.b.end_pointers(&pointers);
+        Ok(())
+    }
+
+    /// Groups of 64-bit lanes take two registers: one that is masked out stands for a missing one.
+    fn pad(&self, regs: &mut Vec<V>) {
+        if is_wide(self.dtype) && regs.len() % 2 != 0 {
+            regs.push(regs[0]);
+        }
+    }
+
+    /// Through memory, so that the code is there once.
+    fn looped_epilogue(&mut self, tile: Tile) -> Result<()> {
+        let c = self.c;
+        let width = self.b.code.width;
+        let row_bytes = (tile.vectors * width.bytes()) as i32;
+        let slot = self.b.code.reserve(row_bytes * tile.rows as i32);
+        for r in 0..tile.rows * tile.vectors {
+            let mem = Mem::at(Gpr::RSP, slot + (r * width.bytes()) as i32);
+            self.b.code.asm.vector(op::MOVUPS_TO, width, r as u8, 0, Rm::Mem(mem), Masked::default(), &[]);
+        }
+        self.b.bind(c.m.var, Own { reg: Some(self.row), plus: 0, lanes: false });
+        self.b.forget();
+        let (tile_ptr, counter) = (self.b.gpr()?, self.b.gpr()?);
+        let sp = Addr { base: AddrBase::Gpr(Gpr::RSP), index: None, disp: slot };
+        self.b.general(General::Lea(tile_ptr, sp));
+        self.b.general(General::Set(counter, 0));
+        let mut steps = self.b.run_pointers(c.m.var, &c.epilogue, 1)?;
+        let pointers = steps.clone();
+        steps.push((tile_ptr, row_bytes));
+        steps.push((self.row, 1));
+        let outer = std::mem::take(&mut self.b.insts);
+        let mut regs = vec![];
+        for j in 0..tile.vectors {
+            let disp = (j * width.bytes()) as i32;
+            let mem = Src::Mem(Addr { base: AddrBase::Gpr(tile_ptr), index: None, disp });
+            regs.push(self.b.op1(op::MOVUPS, mem));
+        }
+        self.pad(&mut regs);
+        self.b.set(c.acc, Held { regs, uniform: false });
+        self.b.block(&c.epilogue)?;
+        let body = std::mem::replace(&mut self.b.insts, outer);
+        let end = End::Number(tile.rows as i32);
+        let rows = Loop { counter, end, entered: true, steps, carries: vec![], body };
+        self.b.push(Inst::Loop(Box::new(rows)));
+        self.b.flush();
+        self.b.end_pointers(&pointers);
+        self.b.free_gpr(tile_ptr);
+        self.b.free_gpr(counter);
+        Ok(())
+    }
+}
+
+/// Constant displacements of the operands, in bytes.
+#[derive(Clone, Copy)]
+struct Disp {
+    a: i64,
+    b: i64,
+}
+
+fn int(x: i64) -> Result<i32> {
+    i32::try_from(x).map_err(|_| Unsupported)
+}
