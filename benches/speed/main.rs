@@ -17,6 +17,7 @@ Times the reference workloads and prints one line of JSON for each.
   --threads N        to compute with; by default as many as the process may use
   --only NAME,NAME   of the workloads; by default all
   --seconds S        of timed steps each, after the first call and three warm-up steps [4]
+  --profile          print the time of every kernel on standard error, as DL_PROFILE=1 does
   --help             print this";
 
 fn main() -> ExitCode {
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &[String]) -> Result<(), String> {
-    let args = Args::parse(args, &["--threads", "--only", "--seconds"], &["--help"])?;
+    let args = Args::parse(args, &["--threads", "--only", "--seconds"], &["--profile", "--help"])?;
     if args.has("--help") {
         println!("{HELP}");
         return Ok(());
@@ -41,6 +42,7 @@ fn run(args: &[String]) -> Result<(), String> {
     if let Some(threads) = args.get("--threads")? {
         options.threads = threads;
     }
+    options.profile |= args.has("--profile");
     let seconds = args.get("--seconds")?.unwrap_or(4.0);
     let only = args.names("--only", &WORKLOADS.iter().map(|w| w.name).collect::<Vec<_>>())?;
     for workload in WORKLOADS.iter().filter(|w| only.is_empty() || only.iter().any(|name| name == w.name)) {
