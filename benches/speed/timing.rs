@@ -1,4 +1,4 @@
-//! Timing steps of a program, and the line that is printed for each result.
+//! Timing the steps of a program.
 
 use std::time::{Duration, Instant};
 
@@ -52,44 +52,5 @@ impl Times {
     /// The shortest step.
     pub fn min(&self) -> f64 {
         self.sorted[0]
-    }
-}
-
-/// One result, of this project or of another.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Record {
-    pub peer: String,
-    pub version: String,
-    pub workload: String,
-    /// Absent for a peer that takes what its affinity allows.
-    pub threads: Option<u64>,
-    pub median_ms: f64,
-    pub min_ms: f64,
-    pub first_ms: f64,
-    pub steps: u64,
-}
-
-impl Record {
-    /// The result of this project.
-    pub fn own(workload: &str, threads: usize, times: &Times) -> Record {
-        Record {
-            peer: "dl".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            workload: workload.into(),
-            threads: Some(threads as u64),
-            median_ms: times.median(),
-            min_ms: times.min(),
-            first_ms: times.first,
-            steps: times.sorted.len() as u64,
-        }
-    }
-
-    /// As one line of JSON.
-    pub fn line(&self) -> String {
-        let Record { peer, version, workload, median_ms, min_ms, first_ms, steps, .. } = self;
-        let threads = self.threads.map_or("null".to_string(), |n| n.to_string());
-        format!(
-            r#"{{"peer": "{peer}", "version": "{version}", "workload": "{workload}", "threads": {threads}, "median_ms": {median_ms:.4}, "min_ms": {min_ms:.4}, "first_ms": {first_ms:.1}, "steps": {steps}}}"#
-        )
     }
 }
