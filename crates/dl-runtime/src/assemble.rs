@@ -17,6 +17,7 @@ use crate::kernels::{Kernels, Place, ResultSlot, Sizes, Step};
 use crate::memory::{ALIGN, Buffer};
 use crate::options::Dump;
 use crate::pool::Pool;
+use crate::profile::Profile;
 
 /// What kernels are compiled for and run by.
 pub(crate) struct Target {
@@ -26,6 +27,8 @@ pub(crate) struct Target {
     pub(crate) dump: Dump,
     /// How many passes to run.
     pub(crate) passes: usize,
+    /// Whether programs time their steps.
+    pub(crate) profile: bool,
 }
 
 /// Compiles a graph without symbols, after all passes on it. Also returns what was fused and where values lie, as text.
@@ -45,14 +48,19 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
         Layout { graph, fused: &fused, plan: &plan, sizes: Sizes { arena: aligned(plan.arena_bytes), scratch: 0 } };
     let mut kernels = Distinct::default();
     let mut steps: Vec<Draft> = vec![];
+    let mut profile = target.profile.then(Profile::default);
     let arena = layout.sizes.arena;
     for group in 0..fused.groups.len() {
         let lowered = lower::group(graph, &fused, group).map_err(|e| internal(&e))?;
         // Temporary memory lives as long as its group.
         let mut temps = Temps { end: arena, offsets: HashMap::new() };
+        let only = lowered.kernels.len() == 1;
         for LoweredKernel { kernel, bufs } in lowered.kernels {
             check_extents(name, &kernel)?;
             let places = layout.places(&bufs, &mut temps).map_err(|e| internal(&e))?;
+            if let Some(profile) = &mut profile {
+                profile.push(graph, &fused.groups[group], &kernel, only, &places);
+            }
             let draft = Draft::new(&kernel, places);
             steps.push(Draft { code: kernels.add(kernel), ..draft });
         }
@@ -93,6 +101,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
         library,
         pool: Arc::clone(&target.pool),
         flush_denormals: target.flush_denormals,
+        profile,
         kept: Default::default(),
     };
     Ok((kernels, explanation))

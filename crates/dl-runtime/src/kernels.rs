@@ -6,6 +6,7 @@
 //! the model is still as it was.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use dl_codegen::abi::Fault;
 use dl_codegen::jit::Library;
@@ -16,6 +17,7 @@ use crate::denormals::FlushDenormals;
 use crate::error::{Error, Result};
 use crate::memory::{ALIGN, Buffer};
 use crate::pool::{Aborted, Pool, Worker, lock};
+use crate::profile::{Profile, Watch};
 use crate::program::Program;
 
 /// The kernels of a program.
@@ -31,6 +33,8 @@ pub(crate) struct Kernels {
     pub(crate) library: Library,
     pub(crate) pool: Arc<Pool>,
     pub(crate) flush_denormals: bool,
+    /// Present if the steps are timed.
+    pub(crate) profile: Option<Profile>,
     /// Memory of earlier runs.
     pub(crate) kept: Mutex<Vec<Memory>>,
 }
@@ -93,13 +97,14 @@ impl Kernels {
         program: &Program,
         addresses: Vec<*mut u8>,
     ) -> Result<Vec<(Role, AnyArray<'static>)>> {
+        let started = self.profile.as_ref().map(|_| Instant::now());
         let kept = lock(&self.kept).pop();
         let mut memory = match kept {
             Some(memory) => memory,
             None => Memory::new(&program.name, self.sizes, self.pool.threads())?,
         };
         memory.clear_faults();
-        let run = Run { memory: &memory, addresses };
+        let run = Run { memory: &memory, addresses, watches: Mutex::default() };
         let outcome = self.pool.run(&|worker| {
             let _flush = self.flush_denormals.then(FlushDenormals::enable);
             // SAFETY: by this function's contract.
@@ -109,6 +114,9 @@ impl Kernels {
             Some(fault) => Err(program.index_error(NodeId((fault.site - 1) as u32), fault.value)),
             None => self.finish(program, &run),
         });
+        if let (Some(profile), Some(started), Ok(_)) = (&self.profile, started, &outcome) {
+            profile.add(&lock(&run.watches), started.elapsed());
+        }
         drop(run);
         lock(&self.kept).push(memory);
         outcome
@@ -163,6 +171,8 @@ impl Memory {
 struct Run<'a> {
     memory: &'a Memory,
     addresses: Vec<*mut u8>,
+    /// Of the workers that have ended, if the steps are timed.
+    watches: Mutex<Vec<Watch>>,
 }
 
 // SAFETY: the addresses are used only by kernels, which share them out: no part of a step reads or writes what another
@@ -192,7 +202,8 @@ impl Run<'_> {
         let mut table = vec![];
         let functions = kernels.library.kernels();
         let mut committing = false;
-        for step in &kernels.steps {
+        let mut watch = kernels.profile.as_ref().map(|_| Watch::start(kernels.steps.len()));
+        for (index, step) in kernels.steps.iter().enumerate() {
             let first_commit = step.commits && !committing;
             if step.barrier || first_commit {
                 worker.barrier()?;
@@ -207,6 +218,9 @@ impl Run<'_> {
                 }
                 committing = true;
             }
+            if let Some(watch) = &mut watch {
+                watch.waited(index);
+            }
             let share = worker.share(step.parts);
             if share.is_empty() {
                 continue;
@@ -219,6 +233,12 @@ impl Run<'_> {
             // inputs by the contract. Scratch memory and fault cell are this worker's own. The library keeps
             // the code.
             unsafe { functions[step.code](table.as_ptr(), share.start as u64, share.end as u64) }
+            if let Some(watch) = &mut watch {
+                watch.ran(index);
+            }
+        }
+        if let Some(watch) = watch {
+            lock(&self.watches).push(watch);
         }
         Ok(())
     }

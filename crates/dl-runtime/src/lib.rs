@@ -18,6 +18,7 @@ pub mod optim;
 mod options;
 mod params;
 mod pool;
+mod profile;
 mod program;
 mod summary;
 

@@ -29,6 +29,9 @@ pub struct Options {
     pub passes: usize,
     /// Compute with denormal numbers as IEEE demands, instead of taking them as zero.
     pub keep_denormals: bool,
+    /// Time every kernel, and print a table of it to standard error when a program is dropped, with the model or before.
+    /// Costs some ten nanoseconds a kernel.
+    pub profile: bool,
     /// Worker threads to share with other models, instead of starting `threads` new ones.
     pub pool: Option<Arc<Pool>>,
 }
@@ -71,7 +74,7 @@ pub struct Dump {
 impl Options {
     /// The defaults, changed by the environment: `DL_THREADS` (a number), `DL_ISA` (`baseline`, `avx2`, `avx512`, `interpreter`),
     /// `DL_DUMP` (any of `compile`, `graph`, `fuse`, `kernel`, `clif`, `asm`, separated by commas),
-    /// `DL_PASSES` (a number).
+    /// `DL_PASSES` (a number), `DL_PROFILE` (`1`, or `0` for not).
     ///
     /// Errors: [`Error::BadSetting`] for a value that means nothing.
     pub fn from_env() -> Result<Options> {
@@ -110,6 +113,13 @@ impl Options {
                 Err(_) => return Err(bad("DL_PASSES", value, "give a number of passes, 0 for none".into())),
             };
         }
+        if let Some(value) = get("DL_PROFILE") {
+            options.profile = match value.trim() {
+                "0" => false,
+                "1" => true,
+                _ => return Err(bad("DL_PROFILE", value, "give `1` to profile, `0` not to".into())),
+            };
+        }
         if let Some(value) = get("DL_DUMP") {
             for stage in value.split(',').map(str::trim).filter(|stage| !stage.is_empty()) {
                 let dump = &mut options.dump;
@@ -146,7 +156,8 @@ impl Options {
             Some(pool) => Arc::clone(pool),
             None => Arc::new(Pool::new(self.threads)?),
         };
-        Ok(Some(Target { isa, pool, flush_denormals: !self.keep_denormals, dump: self.dump, passes: self.passes }))
+        let (dump, passes, profile) = (self.dump, self.passes, self.profile);
+        Ok(Some(Target { isa, pool, flush_denormals: !self.keep_denormals, dump, passes, profile }))
     }
 }
 
@@ -160,6 +171,7 @@ impl Default for Options {
             programs: 64,
             passes: usize::MAX,
             keep_denormals: false,
+            profile: false,
             pool: None,
         }
     }
@@ -190,6 +202,7 @@ mod tests {
         assert_eq!(parse("DL_ISA", "baseline").unwrap().isa, Isa::Baseline);
         assert_eq!(parse("DL_PASSES", "2").unwrap().passes, 2);
         assert!(parse("DL_PASSES", "none").is_err());
+        assert!(parse("DL_PROFILE", "1").unwrap().profile && !parse("DL_PROFILE", "0").unwrap().profile);
         let dump = parse("DL_DUMP", "graph, asm").unwrap().dump;
         assert_eq!(dump, Dump { graph: true, asm: true, ..Dump::default() });
     }
@@ -203,6 +216,7 @@ mod tests {
             ("DL_THREADS", ""),
             ("DL_ISA", "sse9"),
             ("DL_DUMP", "graph,all"),
+            ("DL_PROFILE", "yes"),
         ] {
             let message = parse(name, value).unwrap_err().to_string();
             assert!(message.starts_with(&format!("{name} is `{value}`; ")), "{message}");

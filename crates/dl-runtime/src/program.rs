@@ -93,6 +93,13 @@ impl Program {
         self.state.iter().try_for_each(|(tensor, dtype, shape)| state.ensure(optimizer, tensor, *dtype, shape))
     }
 
+    /// Where the time of its runs went, if they were timed.
+    fn profile(&self) -> Option<String> {
+        let Code::Kernels(kernels) = &self.code else { return None };
+        let table = kernels.profile.as_ref()?.show(&self.name, &kernels.steps, |loc| self.places.name(loc))?;
+        Some(format!("; {}\n{table}", self.explanation.lines().next()?))
+    }
+
     /// The error for an index out of range at a node.
     pub(crate) fn index_error(&self, node: NodeId, index: i64) -> Error {
         let Some(at) = self.graph.nodes.get(node.index()) else {
@@ -117,6 +124,14 @@ impl Program {
             (Op::Cast, [arg, ..]) => self.argument(*arg),
             (op, [arg, ..]) if op.class() == Class::Movement => self.argument(*arg),
             _ => None,
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if let Some(profile) = self.profile() {
+            eprint!("{profile}");
         }
     }
 }

@@ -1,0 +1,9 @@
+//! The networks of the reference workloads.
+
+mod dense;
+mod lenet;
+mod resnet;
+
+pub use dense::{Mlp, Vae};
+pub use lenet::LeNet;
+pub use resnet::{ResNet18Cifar, ResNet50};
