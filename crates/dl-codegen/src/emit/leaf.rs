@@ -29,6 +29,14 @@ impl Emitter<'_> {
         leaf.is_ok_and(|leaf| self.call_leaf(leaf))
     }
 
+    /// Replaces a transposing copy by a leaf, if the loop is one.
+    pub fn transpose_leaf(&mut self, head: (Var, &Affine, &Affine), carries: &[Carry], body: &[Stmt]) -> bool {
+        let Some(evex) = self.wide().filter(|_| self.groups == 0) else { return false };
+        let outside = |v: Value| outside(&self.values[v.0 as usize]);
+        let leaf = x64::transpose(self.kernel, &self.ranges, evex, &outside, head, carries, body);
+        leaf.is_ok_and(|leaf| self.call_leaf(leaf))
+    }
+
     /// Replaces a contraction by a leaf, if there can be one.
     pub fn contract_leaf(&mut self, c: &Contract) -> bool {
         let Some(evex) = self.wide() else { return false };

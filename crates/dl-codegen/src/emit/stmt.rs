@@ -82,6 +82,9 @@ impl Emitter<'_> {
     }
 
     fn serial(&mut self, var: Var, (lo, hi): (&Affine, &Affine), carries: &[Carry], body: &[Stmt]) {
+        if self.transpose_leaf((var, lo, hi), carries, body) {
+            return;
+        }
         if let (Some(lo), Some(hi)) = (lo.as_const(), hi.as_const())
             && (hi <= lo || hi - lo <= UNROLL_TRIPS && unrollable(body, (hi - lo) as usize))
         {

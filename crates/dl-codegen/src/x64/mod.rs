@@ -7,7 +7,7 @@
 //! * [`asm`] and [`op`]: instructions and their encoding.
 //! * [`lir`] and [`alloc`]: vector code over names, and registers for them.
 //! * [`body`]: the statements of a loop's body as vector code; [`cast`] the conversions.
-//! * [`vector`] and [`contract`]: the two kinds of leaves.
+//! * [`vector`], [`contract`] and [`transpose`]: the kinds of leaves.
 
 mod access;
 mod alloc;
@@ -19,6 +19,7 @@ mod contract;
 mod lir;
 pub mod op;
 mod tile;
+mod transpose;
 mod vector;
 
 use crate::kernel::{Affine, BufId, DType, Lit, Value};
@@ -63,4 +64,5 @@ fn is_wide(dtype: DType) -> bool {
 }
 
 pub use contract::contract;
+pub use transpose::transpose;
 pub use vector::vector;

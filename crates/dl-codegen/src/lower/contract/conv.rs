@@ -87,7 +87,7 @@ impl Image {
         let axes: Vec<copy::Axis> = (0..self.shape.len())
             .map(|axis| {
                 let (lo, hi) = pad(axis);
-                copy::Axis { lo: lo as u64, size: self.shape[axis] as u64, hi: hi as u64, stride: self.strides[axis] }
+                copy::Axis { lo: lo as u64, size: self.shape[axis] as u64, hi: hi as u64, gap: 0, stride: self.strides[axis] }
             })
             .collect();
         let mut start = copy(w, self.start, g.dtype, &axes)?;

@@ -10,6 +10,9 @@ use crate::lower::cx::Cx;
 /// A part is worth at least so many elements.
 const PART_ELEMENTS: u64 = 1 << 15;
 
+/// A copy that turns axes is cut into so many parts at least, if it can be.
+const WANTED_PARTS: u64 = 16;
+
 /// At most so many parts.
 const MAX_PARTS: u64 = 256;
 
@@ -22,6 +25,8 @@ pub(super) struct Axis {
     pub size: u64,
     /// Zeros after.
     pub hi: u64,
+    /// Elements after those, which are left as they are.
+    pub gap: u64,
     /// Distance of neighbours in the source.
     pub stride: i64,
 }
@@ -29,12 +34,12 @@ pub(super) struct Axis {
 impl Axis {
     /// An axis without padding.
     pub fn plain(size: u64, stride: i64) -> Axis {
-        Axis { lo: 0, size, hi: 0, stride }
+        Axis { lo: 0, size, hi: 0, gap: 0, stride }
     }
 
     /// The size in the copy.
     pub fn full(&self) -> u64 {
-        self.lo + self.size + self.hi
+        self.lo + self.size + self.hi + self.gap
     }
 }
 
@@ -42,11 +47,12 @@ impl Axis {
 pub(super) fn copy(w: &mut Writer<'_>, from: Operand, dtype: DType, axes: &[Axis]) -> Result<Operand, LowerError> {
     let len: u64 = axes.iter().map(Axis::full).product();
     let to = w.temp(len);
-    let axes = merge(axes);
+    let mut axes = merge(axes);
+    let turned = share_turned(&mut axes);
     // Rows along the leading axes are shared out, as many axes as it takes to have enough of them.
     let mut outer = 0;
-    while outer + 1 < axes.len()
-        && axes[outer].lo + axes[outer].hi == 0
+    while outer + 1 + usize::from(turned) < axes.len()
+        && axes[outer].size == axes[outer].full()
         && axes[..outer].iter().map(|a| a.size).product::<u64>() < MAX_PARTS
     {
         outer += 1;
@@ -79,9 +85,9 @@ fn merge(axes: &[Axis]) -> Vec<Axis> {
     let mut merged: Vec<Axis> = vec![];
     for &axis in axes.iter().filter(|a| a.full() != 1 || a.size == 0) {
         match merged.last_mut() {
-            Some(last) if axis.lo + axis.hi == 0 && last.stride == axis.stride * axis.size as i64 => {
+            Some(last) if axis.size == axis.full() && last.gap == 0 && last.stride == axis.stride * axis.size as i64 => {
                 let (lo, size, hi) = (last.lo * axis.size, last.size * axis.size, last.hi * axis.size);
-                *last = Axis { lo, size, hi, stride: axis.stride };
+                *last = Axis { lo, size, hi, gap: 0, stride: axis.stride };
             }
             _ => merged.push(axis),
         }
@@ -90,6 +96,24 @@ fn merge(axes: &[Axis]) -> Vec<Axis> {
         merged.push(Axis::plain(1, 1));
     }
     merged
+}
+
+/// Whether the copy turns its last two axes: it reads along the one before the last. There is then something to share
+/// out before them.
+fn share_turned(axes: &mut Vec<Axis>) -> bool {
+    let [.., rows, columns] = axes[..] else { return false };
+    let turned = rows.stride == 1 && columns.stride > 1 && rows.size == rows.full() && columns.lo + columns.hi == 0;
+    let outer: u64 = axes[..axes.len() - 2].iter().map(|a| a.size).product();
+    if turned && outer < WANTED_PARTS {
+        // Blocks are turned whole.
+        let block = [128, 64, 32, 16].into_iter().find(|b| rows.size.is_multiple_of(*b) && rows.size > *b);
+        if let Some(block) = block {
+            let at = axes.len() - 2;
+            axes.insert(at, Axis::plain(rows.size / block, block as i64));
+            axes[at + 1].size = block;
+        }
+    }
+    turned
 }
 
 struct Dense {

@@ -18,12 +18,16 @@ const SUM_PART: u64 = 1 << 16;
 pub(super) fn lower(w: &mut Writer<'_>, c: &Contraction) -> Result<(), LowerError> {
     let sizes: Vec<u64> = shape(w.graph, w.anchor).iter().map(|&s| s as u64).collect();
     let Some(mut plan) = plan(c, &sizes) else { return Ok(()) };
-    let (a, mut b) = operands(c, &plan);
+    let (mut a, mut b) = operands(c, &plan);
     // How far a block of columns moves in the right operand.
     let mut panel = plan.n.map_or(0, |n| plan.free[n.axis].b * n.size as i64);
     if plan.pack != Pack::No {
         (b, panel) = pack(w, c.dtype, b, &mut plan)?;
     }
+    if plan.pack_rows {
+        a = pack_rows(w, c.dtype, a, &mut plan)?;
+    }
+    plan.merge();
     let len: u64 = plan.free.iter().map(|x| x.extent).product();
     let partial = plan.split.map(|s| w.temp(s.chunks() * len));
     let target = Target { anchor: w.anchor, out: &c.out };
@@ -81,6 +85,25 @@ fn pack(w: &mut Writer<'_>, dtype: DType, b: Operand, p: &mut Plan) -> Result<(O
         panel = p.n.map_or(0, |n| p.free[n.axis].b * n.size as i64);
     }
     Ok((packed, panel))
+}
+
+/// Copies the left operand to rows along the sum, of a length that spreads them over all cache sets.
+fn pack_rows(w: &mut Writer<'_>, dtype: DType, a: Operand, p: &mut Plan) -> Result<Operand, LowerError> {
+    let line = 64 / dtype.size() as u64;
+    let mut axes: Vec<(usize, copy::Axis)> = vec![];
+    for (i, x) in p.free.iter().enumerate().filter(|(_, x)| x.a != 0) {
+        axes.push((i, copy::Axis::plain(x.extent, x.a)));
+    }
+    let sum = copy::Axis { gap: line, ..copy::Axis::plain(p.sums[0].extent, p.sums[0].a) };
+    let all: Vec<copy::Axis> = axes.iter().map(|(_, x)| *x).chain([sum]).collect();
+    let packed = copy(w, a, dtype, &all)?;
+    let mut stride = sum.full() as i64;
+    for (i, axis) in axes.into_iter().rev() {
+        p.free[i].a = stride;
+        stride *= axis.full() as i64;
+    }
+    p.sums[0].a = 1;
+    Ok(packed)
 }
 
 /// Where results go.

@@ -20,6 +20,15 @@ const LONG_SUM: u64 = 1 << 13;
 /// The fewest lanes worth a vector.
 const LANES: u64 = 4;
 
+/// A copy of an operand, which makes each part of it lie together, is worth it for so many uses of each element.
+const WORTH_A_COPY: u64 = 96;
+
+/// An operand of so many elements does not stay in the second-level cache while it is used.
+const LARGE_OPERAND: u64 = 1 << 17;
+
+/// With fewer rows it is not worth it to turn the right operand for vectors along the columns.
+const FEW_ROWS: u64 = 8;
+
 /// How vectors lie in the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -70,6 +79,8 @@ pub(super) struct Plan {
     pub swap: bool,
     pub form: Form,
     pub pack: Pack,
+    /// Whether the left operand is copied to rows of the sum.
+    pub pack_rows: bool,
     /// The free loops, in the order of the result's axes.
     pub free: Vec<Axis>,
     /// The summed loops, outermost first; one at least.
@@ -107,6 +118,20 @@ impl Split {
 }
 
 impl Plan {
+    /// Joins summed loops which both operands walk as one, now that they are where they are.
+    pub fn merge(&mut self) {
+        if self.split.is_none() {
+            let mut merged: Vec<Axis> = vec![];
+            for x in std::mem::take(&mut self.sums) {
+                match merged.last_mut() {
+                    Some(p) if chains(p, &x) => *p = Axis { extent: p.extent * x.extent, ..x },
+                    _ => merged.push(x),
+                }
+            }
+            self.sums = merged;
+        }
+    }
+
     /// The number of iterations of the outer loops, taken as one.
     pub fn outer_count(&self) -> u64 {
         self.outer.iter().map(|o| o.count).product()
@@ -193,6 +218,13 @@ fn merge_sums(mut sums: Vec<Axis>) -> Vec<Axis> {
     merged
 }
 
+/// Whether the rows of a left operand fall into the same few cache sets, or its columns lie far apart.
+fn scattered(row: &Axis, sum: &Axis) -> bool {
+    let turned = sum.a != 1 && sum.extent * row.extent >= LARGE_OPERAND;
+    let aliased = sum.a == 1 && row.a % 512 == 0 && sum.extent >= 128 && row.extent >= 8;
+    turned || aliased
+}
+
 fn chains(outer: &Axis, inner: &Axis) -> bool {
     let size = inner.extent as i64;
     outer.a == inner.a * size && outer.b == inner.b * size
@@ -210,12 +242,17 @@ fn roles(swap: bool, free: Vec<Axis>, mut sums: Vec<Axis>) -> Plan {
     let height: u64 = free.iter().filter(|x| x.a != 0 && x.b == 0).map(|x| x.extent).product();
     let (width, step) = columns.map_or((1, 0), |i| (free[i].extent, free[i].b));
     let unit = |f: &dyn Fn(&Axis) -> bool| sums.iter().position(|s| s.extent >= 2 * LANES && f(s));
+    let depth: u64 = sums.iter().map(|s| s.extent).product();
+    // Rows of a large right operand at multiples of half a page fall into the same few cache sets.
     let far = sums.last().is_some_and(|s| s.b != 0 && s.b % 512 == 0 && s.extent >= 64);
+    let large = depth * width >= LARGE_OPERAND;
     let (form, pack, inner) = if both {
         (Form::Both, Pack::No, None)
     } else if width >= LANES && step == 1 {
-        // Rows of a large right operand at multiples of half a page fall into the same few cache sets.
-        (Form::Columns, if far && height >= 64 { Pack::Columns } else { Pack::No }, None)
+        let pack = (far || large) && height >= WORTH_A_COPY;
+        (Form::Columns, if pack { Pack::Columns } else { Pack::No }, None)
+    } else if width >= LANES && height >= FEW_ROWS {
+        (Form::Columns, Pack::Columns, None)
     } else if let Some(k) = unit(&|s| s.a == 1 && s.b == 1) {
         (Form::Sums, Pack::No, Some(k))
     } else if width >= LANES {
@@ -229,8 +266,16 @@ fn roles(swap: bool, free: Vec<Axis>, mut sums: Vec<Axis>) -> Plan {
         let x = sums.remove(k);
         sums.push(x);
     }
+    if pack == Pack::Columns {
+        // The copy follows the order of the sums, which may then be the left operand's.
+        sums.sort_by_key(|s| std::cmp::Reverse(s.a.unsigned_abs()));
+    }
+    let pack_rows = form == Form::Columns
+        && width >= WORTH_A_COPY
+        && sums.len() == 1
+        && rows.is_some_and(|m| scattered(&free[m], &sums[0]));
     let (m, n) = (rows.map(one), columns.map(one));
-    Plan { swap, form, pack, free, sums, m, n, outer: vec![], group: 1, split: None }
+    Plan { pack_rows, swap, form, pack, free, sums, m, n, outer: vec![], group: 1, split: None }
 }
 
 impl Plan {
