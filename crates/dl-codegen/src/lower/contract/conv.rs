@@ -90,6 +90,14 @@ impl Image {
                 copy::Axis { lo: lo as u64, size: self.shape[axis] as u64, hi: hi as u64, gap: 0, stride: self.strides[axis] }
             })
             .collect();
+        // Images at multiples of a page would fall into the same few cache sets, where one row of a product is an image.
+        let mut axes = axes;
+        let page = 4096 / g.dtype.size() as u64;
+        let image: u64 = axes[1..].iter().map(copy::Axis::full).product();
+        let inner: u64 = axes[2..].iter().map(copy::Axis::full).product();
+        if image.is_multiple_of(page) && axes[0].size > 1 && inner < page * 8 {
+            axes[1].gap = 1;
+        }
         let mut start = copy(w, self.start, g.dtype, &axes)?;
         let mut strides = vec![1; axes.len()];
         for axis in (1..axes.len()).rev() {
@@ -147,7 +155,7 @@ pub(super) fn forward(w: &mut Writer<'_>) -> Result<(), LowerError> {
         loops.push(sum(taps(s), x.strides[axis] * g.dilation[s], in_w.strides[g.axes.w_space + s]));
     }
     let out = vec![0; y.len()];
-    lower(w, &Contraction { dtype: g.dtype, a: x.start, b: weights, loops, out })
+    lower(w, &Contraction { dtype: g.dtype, a: x.start, b: weights, loops, out, again: false })
 }
 
 /// dw[t, i, o] = sum over images n and places p of x[n, p * stride - lo + t * dilation, i] * dy[n, p, o].
@@ -175,7 +183,7 @@ pub(super) fn weight_grad(w: &mut Writer<'_>) -> Result<(), LowerError> {
         loops.push(free(taps(s), x.strides[axis] * g.dilation[s], 0, (g.axes.w_space + s, 1)));
     }
     let out = vec![0; kernel.len()];
-    lower(w, &Contraction { dtype: g.dtype, a: x.start, b: dy.start, loops, out })
+    lower(w, &Contraction { dtype: g.dtype, a: x.start, b: dy.start, loops, out, again: true })
 }
 
 /// Of the positions `phase + q * stride` of an image along one axis: which taps reach them, and from where.
@@ -258,7 +266,7 @@ pub(super) fn input_grad(w: &mut Writer<'_>) -> Result<(), LowerError> {
                 b.offset += p.tap * tap;
             }
         }
-        lower(w, &Contraction { dtype: g.dtype, a, b, loops, out })
+        lower(w, &Contraction { dtype: g.dtype, a, b, loops, out, again: false })
     })
 }
 

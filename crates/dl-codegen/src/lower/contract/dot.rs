@@ -31,5 +31,5 @@ pub(super) fn product(w: &mut Writer<'_>) -> Result<(), LowerError> {
         loops.push(Loop { extent: shape_a[x] as u64, a: in_a.strides[x], b: in_b.strides[y], out: None });
     }
     let dtype = node.ty.dtype;
-    lower(w, &Contraction { dtype, a, b, loops, out })
+    lower(w, &Contraction { dtype, a, b, loops, out, again: false })
 }

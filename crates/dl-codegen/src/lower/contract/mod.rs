@@ -50,6 +50,8 @@ struct Contraction {
     pub loops: Vec<Loop>,
     /// For each axis of the result its coordinate for all loop counters 0.
     pub out: Vec<i64>,
+    /// Whether free loops besides rows and columns read the same elements again (the taps of a weight gradient).
+    pub again: bool,
 }
 
 /// An operand of a contraction: a buffer, and the element at which all loops start.

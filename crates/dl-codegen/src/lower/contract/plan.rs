@@ -11,6 +11,9 @@ const MAX_PARTS: u64 = 256;
 /// How many parts a product should have if it is worth them.
 const WANTED_PARTS: u64 = 16;
 
+/// As many where more would take more memory for sums.
+const FEW_PARTS: u64 = 8;
+
 /// Elements of a block of an operand that should stay in half of the second-level cache.
 const BLOCK_ELEMENTS: u64 = 1 << 16;
 
@@ -165,7 +168,7 @@ pub(super) fn plan(c: &Contraction, sizes: &[u64]) -> Option<Plan> {
     }
     let sums = merge_sums(sums);
     let mut p = roles(swap, free, sums);
-    p.block();
+    p.block(c.again);
     Some(p)
 }
 
@@ -280,7 +283,7 @@ fn roles(swap: bool, free: Vec<Axis>, mut sums: Vec<Axis>) -> Plan {
 
 impl Plan {
     /// Cuts the loops into blocks and parts.
-    fn block(&mut self) {
+    fn block(&mut self, again: bool) {
         let depth: u64 = self.sums.iter().map(|s| s.extent).product();
         let work = self.free.iter().map(|x| x.extent).product::<u64>() * depth.max(1);
         let wanted = (work / PART_WORK).clamp(1, WANTED_PARTS);
@@ -296,6 +299,9 @@ impl Plan {
             } else {
                 columns = (columns / 2).max(64);
             }
+        }
+        if again && self.block_sum(depth, work) {
+            return;
         }
         let count = self.outer_count();
         if depth > LONG_SUM || count < wanted && depth >= 256 {
@@ -330,6 +336,32 @@ impl Plan {
         outer.extend(rest.iter().filter(|i| is_row(i)).map(one));
         outer.extend(m.filter(|m| m.count > 1));
         (self.m, self.n, self.outer) = (m, n, outer);
+    }
+
+    /// Where the outer loops read the same elements again and these do not stay in the cache: runs them for a block of
+    /// the sum after the other, which adds to sums in memory. Returns whether it does.
+    fn block_sum(&mut self, depth: u64, work: u64) -> bool {
+        let (Some(m), Some(n)) = (self.m, self.n) else { return false };
+        let (height, width) = (self.free[m.axis].extent, self.free[n.axis].extent);
+        if depth < 1024 || depth * (height + width) < 2 * LARGE_OPERAND {
+            return false;
+        }
+        self.cut(256, 64);
+        let columns = self.n.map_or(1, |n| n.count);
+        let portions = if self.outer.first().is_some_and(|o| o.axis == n.axis) { columns } else { 1 };
+        let step = height + width / portions;
+        // The innermost loops which together fit the cache stay whole.
+        let inner = |at: usize| self.sums[at + 1..].iter().map(|s| s.extent).product::<u64>();
+        let last = self.sums.len() - 1;
+        let at = (0..last).find(|&at| inner(at) * step <= BLOCK_ELEMENTS).unwrap_or(last);
+        let extent = self.sums[at].extent;
+        let most = (BLOCK_ELEMENTS / (inner(at) * step)).clamp(1, extent);
+        let size = (1..=most).rev().find(|d| extent.is_multiple_of(*d)).unwrap_or(1);
+        let blocks = self.sums[..at].iter().map(|s| s.extent).product::<u64>() * (extent / size);
+        let chunks = ((work / PART_WORK).clamp(1, FEW_PARTS) / portions).clamp(1, blocks);
+        self.split = Some(Split { at, size, blocks, group: blocks.div_ceil(chunks) });
+        self.group = self.outer_count() / portions;
+        true
     }
 
     /// Splits the sum into about so many chunks, if it can be cut into blocks.
