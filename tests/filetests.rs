@@ -11,10 +11,12 @@ use common::jit::{call, difference, options};
 use dl_codegen::Level;
 use dl_ir::autodiff::gradient;
 use dl_ir::eval::{Inputs, Tensor, run};
-use dl_ir::passes::{PIPELINE, bind::bind};
+use dl_ir::passes::{PIPELINE, bind::bind, store};
 use dl_ir::plan::{check, fuse, memory};
 use dl_ir::text::parse_graph;
-use dl_ir::{Attrs, Bindings, Builder, DType, Graph, NodeId, Role, Sample, Type, verify};
+use dl_ir::{
+    Attrs, Bindings, Builder, DType, Eval, Graph, NodeId, Op, Order, Role, Sample, Storage, Type, infer, verify,
+};
 use dl_runtime::{Isa, Options};
 
 /// What a file asks for.
@@ -24,6 +26,8 @@ struct Case<'a> {
     sizes: Bindings,
     /// Limits of inputs that have others than those of their type.
     ranges: BTreeMap<&'a str, (f64, f64)>,
+    /// The order of inputs that do not lie as declared.
+    orders: BTreeMap<&'a str, Order>,
     /// All before the expectation.
     source: &'a str,
 }
@@ -42,7 +46,8 @@ impl<'a> Case<'a> {
         let source = text.split("; ---\n").next().unwrap_or_default();
         let first = source.lines().next().and_then(|line| line.strip_prefix("; test "));
         let words = first.ok_or("the first line must be `; test COMMAND`")?.split_whitespace();
-        let mut case = Case { command: vec![], sizes: Bindings::new(), ranges: BTreeMap::new(), source };
+        let (sizes, ranges, orders) = Default::default();
+        let mut case = Case { command: vec![], sizes, ranges, orders, source };
         for word in words {
             match word.split_once('=') {
                 Some((symbol, size)) => {
@@ -58,6 +63,12 @@ impl<'a> Case<'a> {
                 [input, lo, hi] => case.ranges.insert(input, (number(lo)?, number(hi)?)),
                 _ => return Err(format!("`; range {line}` is not `; range INPUT LO HI`")),
             };
+        }
+        for line in source.lines().filter_map(|line| line.strip_prefix("; order ")) {
+            let mut words = line.split_whitespace();
+            let input = words.next().unwrap_or_default();
+            let axes = words.map(str::parse).collect::<Result<_, _>>().ok().and_then(Order::new);
+            case.orders.insert(input, axes.ok_or_else(|| format!("`; order {line}` is not `; order INPUT AXES…`"))?);
         }
         Ok(case)
     }
@@ -75,6 +86,7 @@ impl<'a> Case<'a> {
         match self.command[..] {
             ["verify"] => Ok(Found::Text(String::new())),
             ["pass", "bind"] => self.bind(&graph),
+            ["pass", "store"] => self.store(&graph),
             ["pass", ref names @ ..] if !names.is_empty() => self.passes(&graph, names),
             ["grad"] => grad(graph),
             ["run"] => self.compiled(&graph),
@@ -101,6 +113,31 @@ impl<'a> Case<'a> {
         changed("bind", graph, &bound)?;
         run(&bound, &self.inputs(&bound)).map_err(|e| e.to_string())?;
         Ok(Found::Text(bound.to_string()))
+    }
+
+    /// The stored graph takes permuted inputs and gives permuted gradients and new values.
+    fn store(&self, graph: &Graph) -> Result<Found, String> {
+        let storage: Storage = self.orders.iter().map(|(name, order)| (name.to_string(), order.clone())).collect();
+        let stored = store::run(graph, &storage).map_err(|e| e.to_string())?;
+        changed("store", graph, &stored)?;
+        let bound = |graph: &Graph| bind(graph, &self.sizes).map_err(|e| e.to_string());
+        let (old, new) = (bound(graph)?, bound(&stored)?);
+        let inputs = self.inputs(&old);
+        let order = |name: &str| {
+            let input = old.input(name).expect("it is an input");
+            storage.order_of(input, old.ty(input.node).rank())
+        };
+        let permuted = |name: &str, value: &Tensor| order(name).map_or(value.clone(), |order| transposed(value, order));
+        let stored_inputs = inputs.iter().map(|(name, value)| (name.clone(), permuted(name, value))).collect();
+        let values = |graph: &Graph, inputs: &Inputs| run(graph, inputs).map_err(|e| e.to_string());
+        let mut expected = values(&old, &inputs)?;
+        for (output, value) in old.outputs.iter().zip(&mut expected) {
+            if let Role::Grad(name) | Role::Update(name) = &output.role {
+                *value = permuted(name, value);
+            }
+        }
+        agree(&values(&new, &stored_inputs)?, &expected, 0.0)?;
+        Ok(Found::Text(stored.to_string()))
     }
 
     /// Every pass must change the graph, or the file would not tell whether it works, and must keep its values.
@@ -148,6 +185,13 @@ impl<'a> Case<'a> {
         let values = Sample { args, ranges, attrs: Attrs::new() }.values(5);
         graph.inputs.iter().map(|i| i.name.clone()).zip(values).collect()
     }
+}
+
+/// The value with its axes in that order.
+fn transposed(value: &Tensor, order: &Order) -> Tensor {
+    let attrs = Attrs::new().ints("perm", order.axes().iter().map(|&axis| axis as i64).collect::<Vec<_>>());
+    let ty = infer(Op::Transpose, &[&value.ty()], &attrs, &Default::default()).expect("the order fits the value");
+    (Op::Transpose.def().eval)(&Eval { args: &[value], attrs: &attrs, ty: &ty }).expect("a transpose works")
 }
 
 /// The gradients of the first result to all float inputs, without what no output needs.
@@ -279,7 +323,7 @@ fn files_hold() {
 fn every_pass_has_a_file() {
     let texts = all();
     let named: Vec<&str> = texts.iter().flat_map(|(_, t)| t.lines().next()).flat_map(str::split_whitespace).collect();
-    for name in PIPELINE.iter().map(|p| p.name).filter(|name| !name.contains('-')).chain(["bind"]) {
+    for name in PIPELINE.iter().map(|p| p.name).filter(|name| !name.contains('-')).chain(["bind", "store"]) {
         assert!(named.contains(&name), "no file tests `{name}`");
     }
 }

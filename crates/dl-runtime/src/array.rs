@@ -1,6 +1,6 @@
 //! Arrays at the boundary: ndarray's arrays of any element type and rank, in and out.
 
-use dl_ir::DType;
+use dl_ir::{DType, Order};
 use ndarray::{Array, ArrayBase, ArrayD, ArrayRef, ArrayView, CowArray, Data, Dimension, Ix0, IxDyn, aview0};
 
 use crate::error::{Error, Result};
@@ -108,6 +108,12 @@ impl AnyArray<'_> {
             Error::internal("returning a result", format!("an array of {found} was asked for as one of {}", T::DTYPE))
         };
         T::unwrap(self).ok_or_else(wrong)?.into_dimensionality().map_err(|_| wrong())
+    }
+
+    /// An array whose axes lie in that order, with its axes as declared, in row-major order.
+    pub(crate) fn declared(self, order: &Order) -> AnyArray<'static> {
+        let axes = IxDyn(order.inverse().axes());
+        each!(self, array => sealed::Sealed::wrap(array.permuted_axes(axes).as_standard_layout().into_owned().into()))
     }
 
     /// A copy of dense row-major elements. `None` if there are too many or too few.

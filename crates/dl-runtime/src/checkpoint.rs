@@ -232,7 +232,7 @@ impl View for Saved<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        self.0.bytes().into()
+        self.0.declared_bytes()
     }
 
     fn data_len(&self) -> usize {
@@ -252,11 +252,9 @@ fn dtype_of(dtype: Dtype) -> Option<DType> {
     })
 }
 
-/// Both have the same number of bytes. A bool becomes 0 or 1, whatever the file holds.
+/// Both have the same number of bytes, with the axes as declared. A bool becomes 0 or 1, whatever the file holds.
 fn copy_elements(tensor: &mut Tensor, bytes: &[u8]) {
-    let to = tensor.bytes_mut();
-    let len = to.len().min(bytes.len());
-    to[..len].copy_from_slice(&bytes[..len]);
+    tensor.set_declared_bytes(bytes);
     if tensor.dtype == DType::Bool {
         tensor.bytes_mut().iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
     }

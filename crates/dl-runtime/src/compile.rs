@@ -1,17 +1,17 @@
-//! From a function of a module to a program: bind sizes, attach the optimizer, run the passes, fuse, plan memory, lower
-//! and compile.
+//! From a function of a module to a program: attach the optimizer, bind sizes, read parameters as they are stored, run the
+//! passes, fuse, plan memory, lower and compile.
 
 use std::ops::Range;
 
 use dl_ir::passes::{self, bind::BindError};
-use dl_ir::{Bindings, DType, DimError, Graph, InputKind, Loc, NodeId, Role};
+use dl_ir::{Bindings, DType, DimError, Graph, InputKind, Loc, NodeId, Order, Role};
 
 use crate::assemble::{Target, assemble};
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
 use crate::kernels::Kernels;
 use crate::memory::{ALIGN, Buffer, byte_len};
-use crate::optim::{Optimizer, attach};
+use crate::optim::{Optimizer, StateSlot, attach};
 use crate::program::{Context, Program, Purpose, sizes};
 
 /// How a program is run.
@@ -56,6 +56,8 @@ pub(crate) fn compile(
         _ => graph.outputs.retain(|output| !matches!(output.role, Role::Update(_))),
     }
     let graph = passes::bind::bind(&graph, bindings).map_err(|e| unfit(context, name, bindings, &e))?;
+    let graph =
+        passes::store::run(&graph, context.storage).map_err(|e| Error::internal(format!("compiling `{name}`"), e))?;
     let (code, graph, explanation) = match context.target {
         None => {
             check_memory(name, &graph)?;
@@ -69,8 +71,10 @@ pub(crate) fn compile(
     };
     let (inputs, staging) = inputs(context, &graph)?;
     let state = graph.inputs.iter().filter(|input| input.kind == InputKind::State).map(|input| {
-        let (dtype, shape) = bound_type(&graph, input.node)?;
-        Ok((input.name.clone(), dtype, shape))
+        let (dtype, stored) = bound_type(&graph, input.node)?;
+        let order = context.storage.order_of(input, stored.len()).cloned();
+        let order = order.unwrap_or_else(|| Order::declared(stored.len()));
+        Ok(StateSlot { name: input.name.clone(), dtype, shape: order.inverse().permuted(&stored), order })
     });
     let state = state.collect::<Result<_>>()?;
     Ok(Program {

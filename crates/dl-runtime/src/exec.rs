@@ -44,10 +44,11 @@ impl InputSlot {
     /// The address of a tensor of the model or the optimizer. The program was compiled for one type, and an optimizer
     /// can be anybody's code.
     fn address(&self, tensor: &Tensor, function: &str) -> Result<*mut u8> {
-        if tensor.dtype == self.dtype && tensor.shape == self.shape {
+        let stored = tensor.stored_shape();
+        if tensor.dtype == self.dtype && stored == self.shape {
             return Ok(tensor.as_ptr());
         }
-        let (expected, found) = (type_name(self.dtype, &self.shape), tensor.type_name());
+        let (expected, found) = (type_name(self.dtype, &self.shape), type_name(tensor.dtype, &stored));
         Err(Error::internal(
             format!("running `{function}`"),
             format!("{:?} is {found}, but the program was compiled for {expected}", self.source),

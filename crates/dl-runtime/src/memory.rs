@@ -1,9 +1,10 @@
 //! Aligned memory and dense tensors of any element type.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::borrow::Cow;
 use std::ptr::NonNull;
 
-use dl_ir::DType;
+use dl_ir::{DType, Order};
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
 use crate::array::Element;
@@ -57,19 +58,60 @@ impl Drop for Buffer {
     }
 }
 
-/// A dense row-major array of any element type.
+/// A dense array of any element type. Its axes may lie in memory in another order than that in which they are declared
+/// and shown to users.
 pub(crate) struct Tensor {
     pub(crate) dtype: DType,
+    /// As declared.
     pub(crate) shape: Vec<usize>,
+    order: Order,
     data: Buffer,
 }
 
 impl Tensor {
-    /// A tensor of zeros; `name` is named when there is no memory.
+    /// A tensor of zeros, whose axes lie as declared; `name` is named when there is no memory.
     pub(crate) fn zeros(dtype: DType, shape: &[usize], name: &str) -> Result<Tensor> {
+        Tensor::zeros_in(dtype, shape, Order::declared(shape.len()), name)
+    }
+
+    /// A tensor of zeros, of that declared shape, whose axes lie in that order.
+    pub(crate) fn zeros_in(dtype: DType, shape: &[usize], order: Order, name: &str) -> Result<Tensor> {
         let bytes = byte_len(dtype, shape)
             .ok_or_else(|| Error::OutOfMemory { what: format!("`{name}`"), bytes: usize::MAX })?;
-        Ok(Tensor { dtype, shape: shape.to_vec(), data: Buffer::zeroed(bytes, &format!("`{name}`"))? })
+        Ok(Tensor { dtype, shape: shape.to_vec(), order, data: Buffer::zeroed(bytes, &format!("`{name}`"))? })
+    }
+
+    /// The same elements, their axes lying in that order.
+    pub(crate) fn reordered(&self, order: &Order, name: &str) -> Result<Tensor> {
+        let mut tensor = Tensor::zeros_in(self.dtype, &self.shape, order.clone(), name)?;
+        tensor.set_declared_bytes(&self.declared_bytes());
+        Ok(tensor)
+    }
+
+    /// The order in which the axes lie.
+    pub(crate) fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// The size of each axis, as they lie in memory.
+    pub(crate) fn stored_shape(&self) -> Vec<usize> {
+        self.order.permuted(&self.shape)
+    }
+
+    /// The elements' bytes with the axes as declared.
+    pub(crate) fn declared_bytes(&self) -> Cow<'_, [u8]> {
+        if self.order.is_declared() {
+            return self.bytes().into();
+        }
+        let mut bytes = vec![0; self.bytes().len()];
+        permute(self.bytes(), &self.stored_shape(), &self.order.inverse(), self.dtype.size(), &mut bytes);
+        bytes.into()
+    }
+
+    /// Sets the elements from as many bytes with the axes as declared.
+    pub(crate) fn set_declared_bytes(&mut self, bytes: &[u8]) {
+        let (shape, order, size) = (self.shape.clone(), self.order.clone(), self.dtype.size());
+        permute(bytes, &shape, &order, size, self.bytes_mut());
     }
 
     /// The number of elements.
@@ -82,7 +124,7 @@ impl Tensor {
         type_name(self.dtype, &self.shape)
     }
 
-    /// The elements' bytes, in the machine's order.
+    /// The elements' bytes, as they lie.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.data.bytes()[..self.len() * self.dtype.size()]
     }
@@ -96,7 +138,7 @@ impl Tensor {
         self.data.as_ptr()
     }
 
-    /// The elements, if they are of type `T`.
+    /// The elements as they lie, if they are of type `T`.
     pub(crate) fn as_slice<T: Element>(&self) -> Option<&[T]> {
         let valid = T::DTYPE == self.dtype && (T::DTYPE != DType::Bool || self.bytes().iter().all(|&byte| byte <= 1));
         // SAFETY: the type is that of the tensor, whose buffer is aligned to 64 and holds `len` initialised elements;
@@ -104,15 +146,54 @@ impl Tensor {
         valid.then(|| unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast::<T>(), self.len()) })
     }
 
-    /// The elements, if they are of type `T`.
+    /// The elements as they lie, if they are of type `T`.
     pub(crate) fn as_slice_mut<T: Element>(&mut self) -> Option<&mut [T]> {
         self.as_slice::<T>()?;
         // SAFETY: as for `as_slice`, which has just checked it, and `self` is borrowed exclusively.
         Some(unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr().cast::<T>(), self.len()) })
     }
 
+    /// The elements with the axes as declared, if they are of type `T`.
     pub(crate) fn view<T: Element>(&self) -> Option<ArrayViewD<'_, T>> {
-        ArrayViewD::from_shape(IxDyn(&self.shape), self.as_slice()?).ok()
+        let stored = ArrayViewD::from_shape(IxDyn(&self.stored_shape()), self.as_slice()?).ok()?;
+        Some(stored.permuted_axes(IxDyn(self.order.inverse().axes())))
+    }
+}
+
+/// Copies a dense array of elements of `size` bytes so that axis i of the copy is axis `order[i]` of the array.
+pub(crate) fn permute(from: &[u8], shape: &[usize], order: &Order, size: usize, to: &mut [u8]) {
+    debug_assert_eq!((from.len(), shape.len()), (to.len(), order.axes().len()));
+    if order.is_declared() {
+        return to.copy_from_slice(from);
+    }
+    match size {
+        1 => permute_elements::<1>(from, shape, order, to),
+        4 => permute_elements::<4>(from, shape, order, to),
+        _ => permute_elements::<8>(from, shape, order, to),
+    }
+}
+
+fn permute_elements<const SIZE: usize>(from: &[u8], shape: &[usize], order: &Order, to: &mut [u8]) {
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    let (shape, strides) = (order.permuted(shape), order.permuted(&strides));
+    let (Some((&row, outer)), Some((&step, _))) = (shape.split_last(), strides.split_last()) else { return };
+    let ((from, _), (to, _)) = (from.as_chunks::<SIZE>(), to.as_chunks_mut::<SIZE>());
+    let (mut index, mut start) = (vec![0; outer.len()], 0);
+    for row in to.chunks_exact_mut(row.max(1)) {
+        let elements = from[start..].iter().step_by(step);
+        row.iter_mut().zip(elements).for_each(|(to, from)| *to = *from);
+        for axis in (0..outer.len()).rev() {
+            index[axis] += 1;
+            start += strides[axis];
+            if index[axis] < outer[axis] {
+                break;
+            }
+            start -= outer[axis] * strides[axis];
+            index[axis] = 0;
+        }
     }
 }
 
@@ -158,6 +239,32 @@ mod tests {
         t.as_slice_mut::<f32>().unwrap()[7] = 2.5;
         assert_eq!(t.view::<f32>().unwrap()[[1, 2]], 2.5);
         assert!(t.as_slice::<i32>().is_none());
+    }
+
+    #[test]
+    fn axes_may_lie_in_another_order_than_declared() {
+        let mut declared = Tensor::zeros(DType::F32, &[2, 3, 4], "t").unwrap();
+        let values = declared.as_slice_mut::<f32>().unwrap();
+        values.iter_mut().enumerate().for_each(|(i, v)| *v = i as f32);
+        let (bytes, array) = (declared.bytes().to_vec(), declared.view::<f32>().unwrap().to_owned());
+        let order = Order::new(vec![2, 0, 1]).unwrap();
+        let mut stored = declared.reordered(&order, "t").unwrap();
+        assert_eq!((stored.type_name().as_str(), stored.stored_shape()), ("f32[2, 3, 4]", vec![4, 2, 3]));
+        assert_eq!(stored.as_slice::<f32>().unwrap()[..4], [0.0, 4.0, 8.0, 12.0]);
+        assert_eq!(stored.view::<f32>().unwrap(), array);
+        assert_eq!(stored.declared_bytes(), bytes);
+        stored.bytes_mut().fill(0);
+        stored.set_declared_bytes(&bytes);
+        assert_eq!(stored.view::<f32>().unwrap(), array);
+        let again = stored.reordered(&Order::declared(3), "t").unwrap();
+        assert_eq!(again.bytes(), bytes);
+        for (dtype, order) in [(DType::U8, &[1, 0]), (DType::F64, &[1, 0])] {
+            let mut wide = Tensor::zeros_in(dtype, &[3, 2], Order::new(order.to_vec()).unwrap(), "t").unwrap();
+            let bytes: Vec<u8> = (0..6 * dtype.size() as u8).collect();
+            wide.set_declared_bytes(&bytes);
+            assert_eq!(wide.declared_bytes(), bytes);
+            assert_eq!(wide.bytes()[dtype.size()], 2 * dtype.size() as u8);
+        }
     }
 
     #[test]

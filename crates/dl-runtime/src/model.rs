@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dl_ir::{Bindings, DType, FnKind, Module, Role};
+use dl_ir::{Bindings, DType, FnKind, Module, Role, Storage};
 use ndarray::{ArrayD, ArrayViewD, Ix0};
 
 use crate::array::{AnyArray, Element, Gradients, Outputs};
@@ -39,6 +39,8 @@ pub struct Model {
     module: Module,
     places: Places,
     dims: Bindings,
+    /// How the parameters lie in memory.
+    storage: Storage,
     params: Params,
     options: Options,
     /// `None` for the evaluator.
@@ -72,11 +74,13 @@ impl Model {
             .map_err(|e| Error::internal(format!("reading the model of {}", source.file), e))?;
         let dims = model_dims(&module, dims)?;
         check_facts(&format!("{}::new", module.name), &module.facts, &dims)?;
-        let params = Params::new(&module.name, &module.params, &dims, seed)?;
+        let storage = Storage::choose(&module, &dims);
+        let params = Params::new(&module.name, &module.params, &dims, &storage, seed)?;
         let target = options.target()?;
         let programs = Programs::new(options.programs);
         let places = Places { file: source.file, locs: module.locs.as_slice().into() };
-        Ok(Model { module, places, dims, params, options, target, programs, seed, steps: 0, draws: AtomicU64::new(0) })
+        let draws = AtomicU64::new(0);
+        Ok(Model { module, places, dims, storage, params, options, target, programs, seed, steps: 0, draws })
     }
 
     /// Runs a function in evaluation mode.
@@ -109,7 +113,13 @@ impl Model {
         for (role, array) in run(&program, inputs)? {
             match role {
                 Role::Result => loss = Some(array),
-                Role::Grad(name) => gradients.push((name, array)),
+                Role::Grad(name) => {
+                    let array = match self.storage.order(&name) {
+                        Some(order) => array.declared(order),
+                        None => array,
+                    };
+                    gradients.push((name, array));
+                }
                 Role::Update(_) => {}
             }
         }
@@ -164,7 +174,9 @@ impl Model {
             let (expected, found) = (tensor.type_name(), type_name(value.dtype(), value.shape()));
             return Err(Error::ParameterMismatch { name: name.to_string(), expected, found });
         }
-        value.copy_to(tensor.bytes_mut());
+        let mut bytes = vec![0; tensor.bytes().len()];
+        value.copy_to(&mut bytes);
+        tensor.set_declared_bytes(&bytes);
         Ok(())
     }
 
@@ -259,6 +271,7 @@ impl Model {
         let bindings = bind(&declared.name, &declared.graph, &self.dims, args)?;
         let context = Context {
             module: &self.module,
+            storage: &self.storage,
             places: &self.places,
             options: &self.options,
             target: self.target.as_ref(),
@@ -314,7 +327,7 @@ impl<'a> Parameter<'a> {
         self.0.trainable
     }
 
-    /// Its elements.
+    /// Its elements. Their strides are those with which they lie in memory, which need not be in row-major order.
     ///
     /// Errors: [`Error::ParameterMismatch`] if they are not of type `T`.
     pub fn view<T: Element>(&self) -> Result<ArrayViewD<'a, T>> {
@@ -326,11 +339,11 @@ impl<'a> Parameter<'a> {
         })
     }
 
-    /// A copy of its elements.
+    /// A copy of its elements, in row-major order.
     ///
     /// Errors: as [`view`](Parameter::view).
     pub fn to_array<T: Element>(&self) -> Result<ArrayD<T>> {
-        Ok(self.view()?.to_owned())
+        Ok(self.view()?.as_standard_layout().into_owned())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use dl_ir::nn::suggest::distance;
-use dl_ir::{Bindings, DType, Dim, DimError, Init, ParamDecl};
+use dl_ir::{Bindings, DType, Dim, DimError, Init, ParamDecl, Storage};
 
 use crate::error::{Error, Result};
 use crate::memory::Tensor;
@@ -27,8 +27,14 @@ pub(crate) struct Params {
 
 impl Params {
     /// Makes and initialises the declared tensors. Each draws from a stream of its own, made from the seed and its name,
-    /// so adding a layer does not change how the others start.
-    pub(crate) fn new(model: &str, decls: &[ParamDecl], dims: &Bindings, seed: Seed) -> Result<Params> {
+    /// so adding a layer does not change how the others start; nor does the order in which its axes lie.
+    pub(crate) fn new(
+        model: &str,
+        decls: &[ParamDecl],
+        dims: &Bindings,
+        storage: &Storage,
+        seed: Seed,
+    ) -> Result<Params> {
         let mut params = Params { list: Vec::with_capacity(decls.len()), index: HashMap::new() };
         for decl in decls {
             let size = |dim: &Dim| {
@@ -51,6 +57,9 @@ impl Params {
                 _ => 1,
             };
             fill(&mut tensor, &decl.init, fan_in, stream(seed, &decl.name));
+            if let Some(order) = storage.order(&decl.name) {
+                tensor = tensor.reordered(order, &decl.name)?;
+            }
             params.index.insert(decl.name.clone(), params.list.len());
             params.list.push(Param { name: decl.name.clone(), trainable: decl.trainable, tensor });
         }
@@ -152,14 +161,16 @@ fn mix(mut z: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dl_ir::Type;
+    use dl_ir::{Order, Type};
 
     fn decl(name: &str, shape: &[i64], init: Init) -> ParamDecl {
         ParamDecl { name: name.into(), ty: Type::new(DType::F32, shape.iter().copied()), init, trainable: true }
     }
 
     fn values(init: Init, seed: u64) -> Vec<f32> {
-        let params = Params::new("M", &[decl("w", &[100, 200], init)], &Bindings::new(), Seed(seed)).unwrap();
+        let params =
+            Params::new("M", &[decl("w", &[100, 200], init)], &Bindings::new(), &Storage::default(), Seed(seed))
+                .unwrap();
         params.get("w").unwrap().tensor.as_slice::<f32>().unwrap().to_vec()
     }
 
@@ -190,7 +201,7 @@ mod tests {
         assert_eq!(values(init(), 3), values(init(), 3));
         assert_ne!(values(init(), 3), values(init(), 4));
         let decls = [decl("v", &[8], init()), decl("w", &[100, 200], init())];
-        let params = Params::new("M", &decls, &Bindings::new(), Seed(3)).unwrap();
+        let params = Params::new("M", &decls, &Bindings::new(), &Storage::default(), Seed(3)).unwrap();
         assert_eq!(
             params.get("w").unwrap().tensor.as_slice::<f32>().unwrap(),
             values(init(), 3),
@@ -201,6 +212,18 @@ mod tests {
     }
 
     #[test]
+    fn the_order_in_memory_changes_no_starting_value() {
+        let decls = [decl("w", &[4, 3, 2, 5], Init::Normal(0.0, 1.0))];
+        let make = |storage: Storage| Params::new("M", &decls, &Bindings::new(), &storage, Seed(1)).unwrap();
+        let filters: Storage = [("w".to_string(), Order::of_filters(4))].into_iter().collect();
+        let (declared, stored) = (make(Storage::default()), make(filters));
+        let tensor = |params: &Params| params.get("w").unwrap().tensor.stored_shape();
+        assert_eq!((tensor(&declared), tensor(&stored)), (vec![4, 3, 2, 5], vec![2, 5, 3, 4]));
+        let view = |params: &Params| params.get("w").unwrap().tensor.view::<f32>().unwrap().to_owned();
+        assert_eq!(view(&declared), view(&stored));
+    }
+
+    #[test]
     fn model_dimensions_give_shapes_or_errors() {
         let decls = [ParamDecl {
             name: "w".into(),
@@ -208,20 +231,29 @@ mod tests {
             init: Init::Zeros,
             trainable: true,
         }];
-        let make = |h: i64| Params::new("M", &decls, &Bindings::from([("H".into(), h)]), Seed(0));
+        let make = |h: i64| Params::new("M", &decls, &Bindings::from([("H".into(), h)]), &Storage::default(), Seed(0));
         assert_eq!(make(5).unwrap().get("w").unwrap().tensor.shape, [5]);
         let error = make(-1).err().unwrap().to_string();
         assert_eq!(error, "`M::new`: dimension `H` comes out as -1 in the shape of `w`, but must be at least 1");
         let error = make(i64::MAX / 2).err().unwrap().to_string();
         assert_eq!(error, "`w` needs more bytes than there are addresses; use smaller sizes, such as a smaller batch");
         let square = [ParamDecl { ty: Type::new(DType::F32, [Dim::sym("H") * Dim::sym("H")]), ..decls[0].clone() }];
-        let error = Params::new("M", &square, &Bindings::from([("H".into(), 1 << 40)]), Seed(0)).err().unwrap();
+        let error = Params::new("M", &square, &Bindings::from([("H".into(), 1 << 40)]), &Storage::default(), Seed(0))
+            .err()
+            .unwrap();
         assert_eq!(error.to_string(), "`M::new`: dimension `H*H` is too large in the shape of `w`; use smaller sizes");
     }
 
     #[test]
     fn a_misspelt_name_gets_a_suggestion() {
-        let params = Params::new("M", &[decl("conv1.weight", &[1], Init::Zeros)], &Bindings::new(), Seed(0)).unwrap();
+        let params = Params::new(
+            "M",
+            &[decl("conv1.weight", &[1], Init::Zeros)],
+            &Bindings::new(),
+            &Storage::default(),
+            Seed(0),
+        )
+        .unwrap();
         let message = |name| params.get(name).err().unwrap().to_string();
         assert_eq!(message("conv1.wieght"), "the model has no parameter `conv1.wieght`; did you mean `conv1.weight`?");
         assert_eq!(message("zzz"), "the model has no parameter `zzz`; `parameters()` lists them");

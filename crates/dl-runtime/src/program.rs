@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dl_ir::{Bindings, Class, DType, Graph, InputKind, Loc, Module, NodeId, Op};
+use dl_ir::{Bindings, Class, Graph, InputKind, Loc, Module, NodeId, Op, Storage};
 
 use crate::assemble::Target;
 use crate::cache::Cache;
@@ -12,7 +12,7 @@ use crate::compile::{Code, compile};
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
 use crate::memory::Buffer;
-use crate::optim::{Optimizer, OptimizerState, plain_name};
+use crate::optim::{Optimizer, OptimizerState, StateSlot, plain_name};
 use crate::options::Options;
 use crate::pool::lock;
 
@@ -49,7 +49,7 @@ pub(crate) struct Program {
     /// Staging memory of earlier runs.
     pub(crate) stages: Mutex<Vec<Buffer>>,
     /// The optimizer's tensors.
-    pub(crate) state: Vec<(String, DType, Vec<usize>)>,
+    pub(crate) state: Vec<StateSlot>,
     /// The bound graph after all passes.
     pub(crate) graph: Graph,
     pub(crate) code: Code,
@@ -90,7 +90,7 @@ impl Program {
                 return Err(Error::BadOptimizer { optimizer, function: self.name.clone(), problem });
             }
         }
-        self.state.iter().try_for_each(|(tensor, dtype, shape)| state.ensure(optimizer, tensor, *dtype, shape))
+        self.state.iter().try_for_each(|slot| state.ensure(optimizer, slot))
     }
 
     /// Where the time of its runs went, if they were timed.
@@ -173,6 +173,8 @@ impl fmt::Display for Compilation {
 /// What a compilation needs to know of the model.
 pub(crate) struct Context<'a> {
     pub(crate) module: &'a Module,
+    /// How its parameters lie.
+    pub(crate) storage: &'a Storage,
     pub(crate) places: &'a Places,
     pub(crate) options: &'a Options,
     /// `None` for the evaluator.

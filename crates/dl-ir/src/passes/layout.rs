@@ -16,6 +16,7 @@ use crate::dim::Dim;
 use crate::error::OpError;
 use crate::graph::{Graph, Node, NodeId};
 use crate::op::{Class, Op};
+use crate::storage::Order;
 
 /// Of each node that is computed with its channels last: the node that computes it so.
 type Last = HashMap<NodeId, NodeId>;
@@ -61,7 +62,7 @@ fn images_last(rank: usize) -> Vec<usize> {
 
 /// Weights `[O, I, kernel…]` to `[kernel…, I, O]`.
 fn weights_last(rank: usize) -> Vec<usize> {
-    (2..rank).chain([1, 0]).collect()
+    Order::of_filters(rank).axes().to_vec()
 }
 
 fn inverse(order: &[usize]) -> Vec<usize> {
@@ -75,7 +76,7 @@ fn permuted<T: Clone>(items: &[T], order: &[usize]) -> Vec<T> {
 }
 
 /// A transpose, or a reshape where only axes of size 1 move.
-fn arranged(b: &mut Builder, x: NodeId, order: &[usize]) -> Built {
+pub(super) fn arranged(b: &mut Builder, x: NodeId, order: &[usize]) -> Built {
     let moving = order.iter().filter(|&&a| !b.shape(x)[a].is(1));
     if moving.is_sorted() {
         let shape = permuted(b.shape(x), order);

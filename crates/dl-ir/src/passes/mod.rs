@@ -1,7 +1,8 @@
 //! Passes: each takes a valid graph to a valid graph with the same inputs and the same results.
 //!
 //! [`simplify`] runs [`PIPELINE`], for graphs that are differentiated already: it drops `detach`. [`bind`](bind::bind)
-//! stands apart, as it needs the values of the symbols.
+//! stands apart, as it needs the values of the symbols, and so does [`store`](store::run), which needs to know how
+//! parameters lie in memory.
 
 pub mod algebra;
 pub mod bind;
@@ -9,6 +10,8 @@ pub mod cse;
 pub mod dce;
 pub mod fold;
 pub mod layout;
+pub mod pull;
+pub mod store;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -26,7 +29,7 @@ pub struct Pass {
     pub run: fn(&Graph) -> Result<Graph, OpError>,
 }
 
-/// What simplification does, in order. The passes after `layout` merge the transposes it leaves.
+/// What simplification does, in order. The passes after `layout` merge the transposes that it and `store` leave.
 pub const PIPELINE: &[Pass] = &[
     Pass { name: "dce", run: dce::run },
     Pass { name: "fold", run: fold::run },
@@ -36,6 +39,7 @@ pub const PIPELINE: &[Pass] = &[
     Pass { name: "dce-again", run: dce::run },
     Pass { name: "layout", run: layout::run },
     Pass { name: "algebra-again", run: algebra::run },
+    Pass { name: "pull", run: pull::run },
     Pass { name: "cse-again", run: cse::run },
     Pass { name: "dce-last", run: dce::run },
 ];

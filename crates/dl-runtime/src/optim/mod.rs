@@ -75,6 +75,7 @@ mod state;
 pub use adam::{Adam, AdamW};
 pub use sgd::Sgd;
 pub use state::OptimizerState;
+pub(crate) use state::StateSlot;
 
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use dl_ir::DType;
+use dl_ir::{DType, Order};
 use ndarray::ArrayViewD;
 
 use crate::array::Element;
@@ -17,6 +17,17 @@ use crate::memory::{Tensor, type_name};
 pub struct OptimizerState {
     pub(crate) steps: u64,
     pub(crate) tensors: BTreeMap<String, Tensor>,
+}
+
+/// A tensor that an optimizer keeps, as a program expects it.
+#[derive(Debug, Clone)]
+pub(crate) struct StateSlot {
+    pub(crate) name: String,
+    pub(crate) dtype: DType,
+    /// As declared.
+    pub(crate) shape: Vec<usize>,
+    /// How the axes lie.
+    pub(crate) order: Order,
 }
 
 impl OptimizerState {
@@ -35,16 +46,20 @@ impl OptimizerState {
         self.tensors.get(name)?.view()
     }
 
-    /// The tensor of that name, made of zeros if there is none yet.
-    pub(crate) fn ensure(&mut self, optimizer: &'static str, name: &str, dtype: DType, shape: &[usize]) -> Result<()> {
-        if let Some(tensor) = self.tensors.get(name) {
-            if tensor.dtype == dtype && tensor.shape == shape {
-                return Ok(());
+    /// The tensor of that name, made of zeros if there is none yet. One that was loaded has its axes as declared, and is
+    /// brought into the order in which they shall lie.
+    pub(crate) fn ensure(&mut self, optimizer: &'static str, slot: &StateSlot) -> Result<()> {
+        let StateSlot { name, dtype, shape, order } = slot;
+        let tensor = match self.tensors.get(name) {
+            Some(tensor) if tensor.dtype != *dtype || tensor.shape != *shape => {
+                let (expected, found) = (type_name(*dtype, shape), tensor.type_name());
+                return Err(Error::OptimizerState { optimizer, name: name.clone(), expected, found });
             }
-            let (expected, found) = (type_name(dtype, shape), tensor.type_name());
-            return Err(Error::OptimizerState { optimizer, name: name.to_string(), expected, found });
-        }
-        self.tensors.insert(name.to_string(), Tensor::zeros(dtype, shape, name)?);
+            Some(tensor) if tensor.order() == order => return Ok(()),
+            Some(tensor) => tensor.reordered(order, name)?,
+            None => Tensor::zeros_in(*dtype, shape, order.clone(), name)?,
+        };
+        self.tensors.insert(name.clone(), tensor);
         Ok(())
     }
 
@@ -83,12 +98,17 @@ mod tests {
     use super::*;
     use crate::optim::{Adam, Optimizer, Sgd};
 
+    fn slot(shape: &[usize]) -> StateSlot {
+        let order = Order::declared(shape.len());
+        StateSlot { name: "w.exp_avg".into(), dtype: DType::F32, shape: shape.to_vec(), order }
+    }
+
     #[test]
     fn state_is_made_once_and_checked_afterwards() {
         let mut state = OptimizerState::default();
-        state.ensure("Adam", "w.exp_avg", DType::F32, &[2]).unwrap();
-        state.ensure("Adam", "w.exp_avg", DType::F32, &[2]).unwrap();
-        let error = state.ensure("Adam", "w.exp_avg", DType::F32, &[3]).unwrap_err().to_string();
+        state.ensure("Adam", &slot(&[2])).unwrap();
+        state.ensure("Adam", &slot(&[2])).unwrap();
+        let error = state.ensure("Adam", &slot(&[3])).unwrap_err().to_string();
         assert_eq!(
             error,
             "Adam holds `w.exp_avg` as f32[2], but this model needs f32[3]: it was used with another model; create one optimizer for each model"
@@ -99,7 +119,7 @@ mod tests {
     fn state_is_saved_and_loaded_only_by_the_same_optimizer() {
         let path = std::env::temp_dir().join(format!("dl-optimizer-{}.safetensors", std::process::id()));
         let mut adam = Adam::new(0.1);
-        adam.state_mut().ensure("Adam", "w.exp_avg", DType::F32, &[2]).unwrap();
+        adam.state_mut().ensure("Adam", &slot(&[2])).unwrap();
         adam.state_mut().tensors.get_mut("w.exp_avg").unwrap().as_slice_mut::<f32>().unwrap()[1] = 3.5;
         adam.state_mut().steps = 12;
         adam.save(&path).unwrap();

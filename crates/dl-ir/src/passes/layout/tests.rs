@@ -1,10 +1,12 @@
 //! Networks before and after: same values, channels last everywhere, and transposes only at the edges.
 
-use super::super::{Options, bind::bind, simplify};
+use super::super::{Options, bind::bind, simplify, store};
 use super::*;
 use crate::autodiff::gradient;
 use crate::eval::{Inputs, Tensor};
 use crate::graph::{InputKind, Role};
+use crate::plan::{fuse, memory};
+use crate::storage::Storage;
 use crate::types::{DType, Type};
 
 /// An input of images, weights or a vector; `N` samples if the first size is 0.
@@ -124,6 +126,42 @@ fn a_network_has_transposes_only_at_its_edges() {
     assert_eq!(transposes(&lenet(2)), 7);
     // With one channel the images only change their shape.
     assert_eq!(transposes(&lenet(1)), 6);
+}
+
+/// Each gradient becomes a step with momentum.
+fn with_steps(graph: Graph) -> Graph {
+    let mut b = Builder::on(graph);
+    for output in std::mem::take(&mut b.graph.outputs) {
+        let Role::Grad(name) = output.role else {
+            b.graph.outputs.push(output);
+            continue;
+        };
+        let param = b.graph.input(&name).unwrap().node;
+        let state = format!("{name}.momentum");
+        let (ty, rate) = (b.ty(param).clone(), input(&mut b, InputKind::Hyper, "rate", &[]));
+        let old = b.input(InputKind::State, &state, ty);
+        let kept = b.mul(rate, old).unwrap();
+        let new = b.add(kept, output.node).unwrap();
+        let step = b.mul(rate, new).unwrap();
+        let next = b.sub(param, step).unwrap();
+        b.output(Role::Update(state), new);
+        b.output(Role::Update(name), next);
+    }
+    b.finish()
+}
+
+#[test]
+fn weights_that_lie_as_convolutions_read_them_are_never_moved() {
+    let orders = |name: &str, rank| (name.to_string(), Order::of_filters(rank));
+    let storage: Storage = [orders("w1", 4), orders("w2", 4)].into_iter().collect();
+    for graph in [lenet(2), with_steps(lenet(2))] {
+        // The images, the flattened images and their cotangent.
+        assert_eq!(transposes(&store::run(&graph, &storage).unwrap()), 3, "{graph}");
+    }
+    let graph = store::run(&with_steps(lenet(2)), &storage).unwrap();
+    let bound = bind(&simplify(&graph, &mut Options::default()).unwrap(), &[("N".to_string(), 2)].into()).unwrap();
+    let plan = memory(&bound, &fuse(&bound));
+    assert_eq!(plan.copies, [], "every parameter and state is written in place");
 }
 
 /// Normalisation by the statistics of the batch.
