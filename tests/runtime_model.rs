@@ -242,6 +242,10 @@ fn gradients_are_those_that_a_step_follows_and_change_nothing() {
 fn trained(threads: usize, steps: usize) -> Vec<u32> {
     let mut options = Options::from_env().unwrap();
     options.threads = threads;
+    trained_with(options, steps)
+}
+
+fn trained_with(options: Options, steps: usize) -> Vec<u32> {
     let mut model = Model::with_options(&source(), &[("H", 16)], Seed(5), options).unwrap();
     let (mut adam, (x, label)) = (Adam::new(0.01), data(33));
     for _ in 0..steps {
@@ -256,6 +260,13 @@ fn the_number_of_threads_changes_no_bit() {
     for threads in [2, 3, 8] {
         assert!(trained(threads, 10) == one, "{threads} threads");
     }
+}
+
+#[test]
+fn profiling_changes_no_bit() {
+    let mut options = Options::from_env().unwrap();
+    (options.threads, options.profile) = (2, true);
+    assert!(trained_with(options, 10) == trained(2, 10));
 }
 
 #[test]

@@ -13,7 +13,9 @@ macro_rules! convolution {
                 dim FROM, TO;
                 let conv = Conv2d(FROM => TO, kernel = $kernel, stride = $stride, padding = $padding, bias = false);
 
-                pub fn forward(x: f32[N, FROM, H, W]) -> f32[N, TO, (H + 2 * $padding - $kernel) / $stride + 1, (W + 2 * $padding - $kernel) / $stride + 1] {
+                pub fn forward(
+                    x: f32[N, FROM, H, W],
+                ) -> f32[N, TO, (H + 2 * $padding - $kernel) / $stride + 1, (W + 2 * $padding - $kernel) / $stride + 1] {
                     conv(x)
                 }
             }
