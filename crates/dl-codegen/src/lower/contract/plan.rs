@@ -2,8 +2,11 @@
 
 use super::{Contraction, Loop, Operand};
 
-/// A part is worth at least so many multiply-adds (some 40 us of one core at 128 bits).
-const PART_WORK: u64 = 1 << 20;
+/// A part is worth at least so many multiply-adds: some microseconds of one core, ten times as long as it takes to meet.
+const PART_WORK: u64 = 1 << 18;
+
+/// An element of an operand that is used a few times only takes as long as so many multiply-adds.
+const ELEMENT_WORK: u64 = 8;
 
 /// At most so many parts.
 const MAX_PARTS: u64 = 256;
@@ -248,7 +251,7 @@ fn roles(swap: bool, free: Vec<Axis>, mut sums: Vec<Axis>) -> Plan {
     let depth: u64 = sums.iter().map(|s| s.extent).product();
     // Rows of a large right operand at multiples of half a page fall into the same few cache sets.
     let far = sums.last().is_some_and(|s| s.b != 0 && s.b % 512 == 0 && s.extent >= 64);
-    let large = depth * width >= LARGE_OPERAND;
+    let large = depth * width >= LARGE_OPERAND && sums.last().is_some_and(|s| s.b > 128);
     let (form, pack, inner) = if both {
         (Form::Both, Pack::No, None)
     } else if width >= LANES && step == 1 {
@@ -285,19 +288,24 @@ impl Plan {
     /// Cuts the loops into blocks and parts.
     fn block(&mut self, again: bool) {
         let depth: u64 = self.sums.iter().map(|s| s.extent).product();
-        let work = self.free.iter().map(|x| x.extent).product::<u64>() * depth.max(1);
+        let extent = |b: Option<Blocks>| b.map_or(1, |b| self.free[b.axis].extent);
+        let (results, sides) = (self.free.iter().map(|x| x.extent).product::<u64>(), extent(self.m) + extent(self.n));
+        let area = extent(self.m) * extent(self.n);
+        let work = results * depth.max(1) * (ELEMENT_WORK * sides / area).max(1);
         let wanted = (work / PART_WORK).clamp(1, WANTED_PARTS);
         let room = (BLOCK_ELEMENTS / depth.clamp(1, LONG_SUM)).max(1);
-        let (mut rows, mut columns) = (room.clamp(48, 1024), room.clamp(64, 512));
+        // What is read along rows of a few vectors only is read slowly.
+        let least = if extent(self.m) < FEW_ROWS { 128 } else { 64 };
+        let (mut rows, mut columns) = (room.clamp(48, 1024), room.clamp(least, 512));
         loop {
             self.cut(rows, columns);
-            if self.outer_count() >= wanted || rows <= 48 && columns <= 64 {
+            if self.outer_count() >= wanted || rows <= 48 && columns <= least {
                 break;
             }
             if rows > 48 {
                 rows = (rows / 2).max(48);
             } else {
-                columns = (columns / 2).max(64);
+                columns = (columns / 2).max(least);
             }
         }
         if again && self.block_sum(depth, work) {
