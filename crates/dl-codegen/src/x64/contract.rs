@@ -19,6 +19,9 @@ use crate::kernel::*;
 const STRAIGHT: usize = 320;
 /// Steps of the innermost loop at once, where it is long.
 const STEPS: u64 = 4;
+/// The next rows of `b` are fetched so many steps ahead, by tiles that take their time with each.
+const PREFETCH_STEPS: i64 = 8;
+const PREFETCH_ROWS: usize = 6;
 /// An epilogue that would become more instructions is a loop over the rows of the tile.
 const LONG_EPILOGUE: usize = 280;
 
@@ -350,6 +353,12 @@ impl Writer<'_> {
         // A single row reads `b` once only: straight from memory.
         let direct = tile.rows == 1 && !tile.masked;
         if !direct {
+            // Rows of `b` are read once for many rows of `a`: they come from further away than the first-level cache.
+            if let Some(k) = self.k.last().filter(|_| tile.rows >= PREFETCH_ROWS) {
+                for j in 0..tile.vectors {
+                    asm.prefetch(Mem::at(self.b_ptr, int(b + j as i64 * vector + PREFETCH_STEPS * k.b)?));
+                }
+            }
             for j in 0..tile.vectors {
                 let mem = Mem::at(self.b_ptr, int(b + j as i64 * vector)?);
                 if tile.masked && j + 1 == tile.vectors {
