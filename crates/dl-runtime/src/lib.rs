@@ -19,6 +19,7 @@ mod options;
 mod params;
 mod pool;
 mod program;
+mod prologue;
 mod summary;
 
 pub use array::{AnyArray, Element, Gradients, IntoArg, Outputs};
