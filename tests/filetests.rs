@@ -11,11 +11,12 @@ use common::jit::{call, difference, options};
 use dl_codegen::Level;
 use dl_ir::autodiff::gradient;
 use dl_ir::eval::{Inputs, Tensor, run};
-use dl_ir::passes::{PIPELINE, bind::bind, store};
+use dl_ir::passes::{PIPELINE, bind::bind, split, split::Split, store};
 use dl_ir::plan::{check, fuse, memory};
 use dl_ir::text::parse_graph;
 use dl_ir::{
-    Attrs, Bindings, Builder, DType, Eval, Graph, NodeId, Op, Order, Role, Sample, Storage, Type, infer, verify,
+    Attrs, Bindings, Builder, DType, Eval, Graph, InputKind, NodeId, Op, Order, Role, Sample, Scalar, Storage, Type,
+    infer, verify,
 };
 use dl_runtime::{Isa, Options};
 
@@ -88,6 +89,7 @@ impl<'a> Case<'a> {
             ["pass", "bind"] => self.bind(&graph),
             ["pass", "store"] => self.store(&graph),
             ["pass", ref names @ ..] if !names.is_empty() => self.passes(&graph, names),
+            ["split"] => self.split(&graph),
             ["grad"] => grad(graph),
             ["run"] => self.compiled(&graph),
             ["fuse" | "memory"] => {
@@ -138,6 +140,29 @@ impl<'a> Case<'a> {
         }
         agree(&values(&new, &stored_inputs)?, &expected, 0.0)?;
         Ok(Found::Text(stored.to_string()))
+    }
+
+    /// The main graph on what the prologue keeps gives what the whole graph gives.
+    fn split(&self, graph: &Graph) -> Result<Found, String> {
+        let Some(Split { prologue, main }) = split::run(graph).map_err(|e| e.to_string())? else {
+            return Ok(Found::Text("nothing is kept\n".into()));
+        };
+        changed("split", graph, &main)?;
+        changed("split", graph, &prologue)?;
+        let inputs = self.inputs(graph);
+        let values = |graph: &Graph, inputs: &Inputs| run(graph, inputs).map_err(|e| e.to_string());
+        let mut all = inputs.clone();
+        for input in prologue.inputs.iter().filter(|input| input.kind == InputKind::Fixed) {
+            let ty = prologue.ty(input.node);
+            let shape = ty.sizes().ok_or("`split` is for graphs without symbols")?;
+            all.insert(input.name.clone(), Tensor::full(ty.dtype, &shape, Scalar::of(ty.dtype, 0.0)));
+        }
+        for (output, value) in prologue.outputs.iter().zip(values(&prologue, &all)?) {
+            let Role::Update(name) = &output.role else { return Err("the prologue has a result".into()) };
+            all.insert(name.clone(), value);
+        }
+        agree(&values(&main, &all)?, &values(graph, &inputs)?, 0.0)?;
+        Ok(Found::Text(format!("{prologue}; main\n{main}")))
     }
 
     /// Every pass must change the graph, or the file would not tell whether it works, and must keep its values.

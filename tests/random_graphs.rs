@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::LazyLock;
 
-use common::jit::{call, difference, options};
+use common::jit::{call, call_with_parameters, difference, options};
 use common::random_graph::{Instruction, build};
 use dl_ir::autodiff::gradient;
 use dl_ir::eval::{Inputs, Tensor, run, to_f64};
@@ -60,6 +60,13 @@ fn with_gradients(graph: Graph) -> Graph {
 /// Compiled results differ from exact ones by no more than a multiple of what rounding to f32 after each op does to
 /// them: that is how ill-conditioned the graph is. The constant covers sums in another order and short polynomials.
 fn compare(graph: &Graph, options: &Options) -> Result<(), TestCaseError> {
+    compare_by(graph, options, call)
+}
+
+/// How a graph is compiled and run.
+type Call = fn(&Graph, &Inputs, &Options) -> dl_runtime::Result<Vec<Tensor>>;
+
+fn compare_by(graph: &Graph, options: &Options, call: Call) -> Result<(), TestCaseError> {
     let inputs32 = inputs(graph, DType::F32);
     let rounded = run(graph, &inputs32).unwrap();
     let exact = run(&to_f64(graph), &inputs(graph, DType::F64)).unwrap();
@@ -107,6 +114,11 @@ proptest! {
     #[test]
     fn compiled_values_equal_the_evaluator_without_passes((sizes, program) in program()) {
         compare(&build(sizes, &program), &UNSIMPLIFIED)?;
+    }
+
+    #[test]
+    fn compiled_values_equal_the_evaluator_with_parameters((sizes, program) in program()) {
+        compare_by(&build(sizes, &program), &OPTIONS, call_with_parameters)?;
     }
 
     #[test]

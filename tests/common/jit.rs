@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dl_ir::eval::{Data, Inputs, Tensor};
 use dl_ir::text::print_module;
-use dl_ir::{DType, FnKind, Function, Graph, InputKind, Module};
+use dl_ir::{DType, FnKind, Function, Graph, Init, Input, InputKind, Module, ParamDecl};
 use dl_runtime::{AnyArray, Model, Options, Pool, Result, Seed, Source};
 use ndarray::{ArrayD, IxDyn};
 
@@ -18,17 +18,36 @@ pub fn options(threads: usize) -> Options {
 
 /// The results of `graph`, whose inputs are all arguments of the call.
 pub fn call(graph: &Graph, inputs: &Inputs, options: &Options) -> Result<Vec<Tensor>> {
+    run(graph, inputs, options, |_| InputKind::Arg)
+}
+
+/// The results of `graph`, of whose inputs every second is a parameter of the model.
+pub fn call_with_parameters(graph: &Graph, inputs: &Inputs, options: &Options) -> Result<Vec<Tensor>> {
+    run(graph, inputs, options, |i| if i % 2 == 0 { InputKind::Param } else { InputKind::Arg })
+}
+
+fn run(graph: &Graph, inputs: &Inputs, options: &Options, kind: fn(usize) -> InputKind) -> Result<Vec<Tensor>> {
     let mut graph = graph.clone();
-    for input in &mut graph.inputs {
-        input.kind = InputKind::Arg;
-    }
-    let args: Vec<AnyArray<'_>> = graph.inputs.iter().map(|i| to_array(&inputs[&i.name])).collect();
+    graph.inputs.iter_mut().enumerate().for_each(|(i, input)| input.kind = kind(i));
+    let (params, args): (Vec<_>, Vec<_>) =
+        graph.inputs.clone().into_iter().partition(|input| input.kind == InputKind::Param);
+    let declare = |input: &Input| ParamDecl {
+        name: input.name.clone(),
+        ty: graph.ty(input.node).clone(),
+        init: Init::Zeros,
+        trainable: true,
+    };
+    let params: Vec<ParamDecl> = params.iter().map(declare).collect();
+    let args: Vec<AnyArray<'_>> = args.iter().map(|input| to_array(&inputs[&input.name])).collect();
     let types: Vec<_> = graph.results().map(|id| graph.ty(id).clone()).collect();
     let function = Function { name: "forward".into(), kind: FnKind::Eval, graph, calls: vec![] };
-    let module = Module { name: "Test".into(), functions: vec![function], ..Module::default() };
+    let module = Module { name: "Test".into(), params: params.clone(), functions: vec![function], ..Module::default() };
     // A source lives as long as the program, as it does in a model's expansion.
     let source = Source { text: print_module(&module).leak(), file: file!() };
-    let model = Model::with_options(&source, &[], Seed(0), options.clone())?;
+    let mut model = Model::with_options(&source, &[], Seed(0), options.clone())?;
+    for param in params {
+        model.set_parameter(&param.name, &to_array(&inputs[&param.name]))?;
+    }
     let mut outputs = model.call(0, &args)?;
     types.iter().map(|ty| take(&mut outputs, ty.dtype)).collect()
 }

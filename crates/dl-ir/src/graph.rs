@@ -55,12 +55,21 @@ pub enum InputKind {
     Hyper,
     /// The key of random numbers: `i64[2]`, seed and step.
     Key,
+    /// A value that depends on parameters and buffers only, computed when they have changed and then kept.
+    Fixed,
 }
 
 impl InputKind {
     /// Every kind.
-    pub const ALL: [InputKind; 6] =
-        [InputKind::Arg, InputKind::Param, InputKind::Buffer, InputKind::State, InputKind::Hyper, InputKind::Key];
+    pub const ALL: [InputKind; 7] = [
+        InputKind::Arg,
+        InputKind::Param,
+        InputKind::Buffer,
+        InputKind::State,
+        InputKind::Hyper,
+        InputKind::Key,
+        InputKind::Fixed,
+    ];
 
     /// The word in the text form.
     pub fn name(self) -> &'static str {
@@ -71,6 +80,7 @@ impl InputKind {
             InputKind::State => "state",
             InputKind::Hyper => "hyper",
             InputKind::Key => "key",
+            InputKind::Fixed => "fixed",
         }
     }
 }

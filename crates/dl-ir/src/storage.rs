@@ -112,7 +112,7 @@ impl Storage {
                 let owners = self.0.iter().filter(|(name, _)| owner(name));
                 owners.max_by_key(|(name, _)| name.len()).map(|(_, order)| order)
             }
-            InputKind::Arg | InputKind::Hyper | InputKind::Key => None,
+            InputKind::Arg | InputKind::Hyper | InputKind::Key | InputKind::Fixed => None,
         };
         order.filter(|order| order.axes().len() == rank)
     }

@@ -124,7 +124,7 @@ fn outputs(graph: &Graph) -> Result<(), VerifyError> {
         let Some(input) = graph.input(target) else {
             return port(&name, format!("is the {word} of `{target}`, which is no input"));
         };
-        let kept = matches!(input.kind, InputKind::Param | InputKind::Buffer | InputKind::State);
+        let kept = matches!(input.kind, InputKind::Param | InputKind::Buffer | InputKind::State | InputKind::Fixed);
         if !kept && matches!(output.role, Role::Update(_)) {
             return port(&name, format!("is the {word} of `{target}`, which is not kept between runs"));
         }

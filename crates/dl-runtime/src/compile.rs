@@ -1,9 +1,9 @@
 //! From a function of a module to a program: attach the optimizer, bind sizes, read parameters as they are stored, run the
-//! passes, fuse, plan memory, lower and compile.
+//! passes, split off what parameters alone decide, fuse, plan memory, lower and compile.
 
 use std::ops::Range;
 
-use dl_ir::passes::{self, bind::BindError};
+use dl_ir::passes::{self, bind::BindError, split::Split};
 use dl_ir::{Bindings, DType, DimError, Graph, InputKind, Loc, NodeId, Order, Role};
 
 use crate::assemble::{Target, assemble};
@@ -13,6 +13,7 @@ use crate::kernels::Kernels;
 use crate::memory::{ALIGN, Buffer, byte_len};
 use crate::optim::{Optimizer, StateSlot, attach};
 use crate::program::{Context, Program, Purpose, sizes};
+use crate::prologue::Prologue;
 
 /// How a program is run.
 pub(crate) enum Code {
@@ -58,17 +59,35 @@ pub(crate) fn compile(
     let graph = passes::bind::bind(&graph, bindings).map_err(|e| unfit(context, name, bindings, &e))?;
     let graph =
         passes::store::run(&graph, context.storage).map_err(|e| Error::internal(format!("compiling `{name}`"), e))?;
-    let (code, graph, explanation) = match context.target {
-        None => {
-            check_memory(name, &graph)?;
-            (Code::Interpreted, graph, "not compiled: the evaluator runs the graph\n".to_string())
-        }
-        Some(target) => {
-            let graph = simplify(name, &graph, target)?;
-            let (kernels, explanation) = assemble(name, &graph, target)?;
-            (Code::Kernels(Box::new(kernels)), graph, explanation)
-        }
+    let Some(target) = context.target else {
+        check_memory(name, &graph)?;
+        let explanation = "not compiled: the evaluator runs the graph\n".to_string();
+        return program(context, name, graph, Code::Interpreted, explanation);
     };
+    let inference = *purpose == Purpose::Call;
+    let graph = simplify(name, &graph, inference, target)?;
+    // Of fewer passes the result is looked at as it is.
+    let split = match inference && target.passes >= passes::PIPELINE.len() {
+        true => passes::split::run(&graph).map_err(|e| Error::internal(format!("compiling `{name}`"), e))?,
+        false => None,
+    };
+    let assembled = |graph: Graph| {
+        let (kernels, explanation) = assemble(name, &graph, target)?;
+        program(context, name, graph, Code::Kernels(Box::new(kernels)), explanation)
+    };
+    let Some(Split { prologue, main }) = split else { return assembled(graph) };
+    if target.dump.graph {
+        eprint!("; `{name}`, when parameters have changed\n{prologue}; `{name}`, each call\n{main}");
+    }
+    let (prologue, mut main) = (assembled(prologue)?, assembled(main)?);
+    main.explanation += "when parameters have changed, before the next call:\n";
+    main.explanation += &prologue.explanation;
+    main.prologue = Some(Box::new(Prologue::new(prologue)));
+    Ok(main)
+}
+
+/// The program of a graph that has been compiled to `code`.
+fn program(context: &Context<'_>, name: &str, graph: Graph, code: Code, explanation: String) -> Result<Program> {
     let (inputs, staging) = inputs(context, &graph)?;
     let state = graph.inputs.iter().filter(|input| input.kind == InputKind::State).map(|input| {
         let (dtype, stored) = bound_type(&graph, input.node)?;
@@ -77,15 +96,17 @@ pub(crate) fn compile(
         Ok(StateSlot { name: input.name.clone(), dtype, shape: order.inverse().permuted(&stored), order })
     });
     let state = state.collect::<Result<_>>()?;
+    let of_model = |name: &str| graph.input(name).is_some_and(|input| input.kind != InputKind::Fixed);
     Ok(Program {
-        name: name.clone(),
+        name: name.to_string(),
         inputs,
-        commits: graph.outputs.iter().any(|output| matches!(output.role, Role::Update(_))),
+        commits: graph.outputs.iter().any(|o| matches!(&o.role, Role::Update(name) if of_model(name))),
         staging,
         stages: Default::default(),
         state,
         graph,
         code,
+        prologue: None,
         places: context.places.clone(),
         explanation,
     })
@@ -103,9 +124,9 @@ fn check_memory(name: &str, graph: &Graph) -> Result<()> {
 }
 
 /// Runs the passes, printing what they do if asked.
-fn simplify(name: &str, graph: &Graph, target: &Target) -> Result<Graph> {
+fn simplify(name: &str, graph: &Graph, inference: bool, target: &Target) -> Result<Graph> {
     let mut print = |step: &passes::Step<'_>| eprint!("; `{name}`\n{step}");
-    let mut options = passes::Options { stop_after: target.passes, ..passes::Options::default() };
+    let mut options = passes::Options { stop_after: target.passes, inference, ..passes::Options::default() };
     if target.dump.graph {
         eprint!("; `{name}`, bound\n{graph}");
         options.observe = Some(&mut print);
@@ -132,7 +153,7 @@ fn unfit(context: &Context<'_>, function: &str, bindings: &Bindings, error: &Bin
 
 /// Where each input of the graph comes from, and the bytes needed to stage those that must be copied.
 fn inputs(context: &Context<'_>, graph: &Graph) -> Result<(Vec<InputSlot>, usize)> {
-    let (mut args, mut staging) = (0, 0);
+    let (mut args, mut fixed, mut staging) = (0, 0, 0);
     let mut slots = vec![];
     for input in &graph.inputs {
         let (dtype, shape) = bound_type(graph, input.node)?;
@@ -151,8 +172,13 @@ fn inputs(context: &Context<'_>, graph: &Graph) -> Result<(Vec<InputSlot>, usize
             InputKind::State => InputSource::State(input.name.clone()),
             InputKind::Hyper => InputSource::Scalar(input.name.clone()),
             InputKind::Key => InputSource::Key,
+            InputKind::Fixed => {
+                fixed += 1;
+                InputSource::Fixed(fixed - 1)
+            }
         };
-        let needed = if matches!(source, InputSource::Param(_) | InputSource::State(_)) { 0 } else { bytes };
+        let lies = matches!(source, InputSource::Param(_) | InputSource::State(_) | InputSource::Fixed(_));
+        let needed = if lies { 0 } else { bytes };
         let staged: Range<usize> = staging..staging + needed;
         staging = staged.end.next_multiple_of(ALIGN);
         slots.push(InputSlot { source, staged, dtype, shape });

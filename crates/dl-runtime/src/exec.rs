@@ -18,6 +18,8 @@ use crate::program::Program;
 pub(crate) struct Inputs<'a, 'd> {
     pub(crate) args: &'a [AnyArray<'d>],
     pub(crate) params: Weights<'a>,
+    /// What the prologue keeps, in order: written by it, read by the program that it belongs to.
+    pub(crate) fixed: &'a [Tensor],
     pub(crate) state: Option<&'a mut OptimizerState>,
     pub(crate) scalars: &'a [(&'static str, f64)],
     /// Seed and step of the random numbers.
@@ -28,6 +30,14 @@ pub(crate) struct Inputs<'a, 'd> {
 pub(crate) enum Weights<'a> {
     Read(&'a Params),
     Write(&'a mut Params),
+}
+
+impl<'a> Weights<'a> {
+    /// Parameters to be changed: nothing that was computed from them holds from now on.
+    pub(crate) fn write(params: &'a mut Params) -> Weights<'a> {
+        params.change();
+        Weights::Write(params)
+    }
 }
 
 /// One input of a program.
@@ -44,11 +54,11 @@ impl InputSlot {
     /// The address of a tensor of the model or the optimizer. The program was compiled for one type, and an optimizer
     /// can be anybody's code.
     fn address(&self, tensor: &Tensor, function: &str) -> Result<*mut u8> {
-        let stored = tensor.stored_shape();
-        if tensor.dtype == self.dtype && stored == self.shape {
+        if tensor.dtype == self.dtype && tensor.lies_as(&self.shape) {
             return Ok(tensor.as_ptr());
         }
-        let (expected, found) = (type_name(self.dtype, &self.shape), type_name(tensor.dtype, &stored));
+        let expected = type_name(self.dtype, &self.shape);
+        let found = type_name(tensor.dtype, &tensor.stored_shape());
         Err(Error::internal(
             format!("running `{function}`"),
             format!("{:?} is {found}, but the program was compiled for {expected}", self.source),
@@ -63,6 +73,8 @@ pub(crate) enum InputSource {
     Arg(usize),
     /// The parameter or buffer of that number.
     Param(usize),
+    /// What the prologue keeps, of that number.
+    Fixed(usize),
     /// A tensor of the optimizer.
     State(String),
     /// A number of the optimizer.
@@ -83,7 +95,8 @@ pub(crate) fn run(program: &Program, mut inputs: Inputs<'_, '_>) -> Result<Vec<(
     };
     let outcome = addresses(program, &mut inputs, &mut stage).and_then(|addresses| match &program.code {
         // SAFETY: `addresses` gives each input's array, dense and of the bound type; arguments and shared parameters are
-        // borrowed, and those that are updated are borrowed exclusively, which was checked above.
+        // borrowed, and those that are updated are borrowed exclusively, which was checked above. Kept values are updated
+        // by their prologue only, to whose run they are lent while nobody else has them.
         Code::Interpreted => unsafe { interpret(program, &addresses) },
         // SAFETY: as above.
         Code::Kernels(kernels) => unsafe { kernels.run(program, addresses) },
@@ -118,6 +131,10 @@ fn addresses(program: &Program, inputs: &mut Inputs<'_, '_>, staging: &mut Buffe
                     Weights::Write(params) => params.at(*index),
                 };
                 slot.address(&param.ok_or_else(|| absent("a parameter"))?.tensor, &program.name)?
+            }
+            InputSource::Fixed(index) => {
+                let tensor = inputs.fixed.get(*index);
+                slot.address(tensor.ok_or_else(|| absent("a kept value"))?, &program.name)?
             }
             InputSource::State(name) => {
                 let tensor = inputs.state.as_ref().and_then(|state| state.tensors.get(name));

@@ -20,6 +20,7 @@ mod params;
 mod pool;
 mod profile;
 mod program;
+mod prologue;
 mod summary;
 
 pub use array::{AnyArray, Element, Gradients, IntoArg, Outputs};

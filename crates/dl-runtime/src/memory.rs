@@ -98,6 +98,11 @@ impl Tensor {
         self.order.permuted(&self.shape)
     }
 
+    /// Whether that is the size of each axis, as they lie in memory.
+    pub(crate) fn lies_as(&self, shape: &[usize]) -> bool {
+        self.order.axes().iter().map(|&axis| &self.shape[axis]).eq(shape)
+    }
+
     /// The elements' bytes with the axes as declared.
     pub(crate) fn declared_bytes(&self) -> Cow<'_, [u8]> {
         if self.order.is_declared() {

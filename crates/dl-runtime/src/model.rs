@@ -89,7 +89,8 @@ impl Model {
     pub fn call(&self, function: usize, args: &[AnyArray<'_>]) -> Result<Outputs> {
         let program = self.program(function, Purpose::Call, args, None)?;
         let key = [self.seed.0, EVALUATION | self.draws.fetch_add(1, Ordering::Relaxed)];
-        let inputs = Inputs { args, params: Weights::Read(&self.params), state: None, scalars: &[], key };
+        let (params, fixed) = (Weights::Read(&self.params), program.kept(&self.params)?);
+        let inputs = Inputs { args, params, fixed: &fixed, state: None, scalars: &[], key };
         let results = run(&program, inputs)?;
         Ok(Outputs(results.into_iter().map(|(_, array)| array).collect()))
     }
@@ -105,6 +106,7 @@ impl Model {
         let inputs = Inputs {
             args,
             params: Weights::Read(&self.params),
+            fixed: &[],
             state: None,
             scalars: &[],
             key: [self.seed.0, self.steps],
@@ -146,8 +148,9 @@ impl Model {
         let (name, state) = (optimizer.name(), optimizer.state_mut());
         program.prepare(name, state, &scalars)?;
         let key = [self.seed.0, self.steps];
-        let params = Weights::Write(&mut self.params);
-        let results = run(&program, Inputs { args, params, state: Some(&mut *state), scalars: &scalars, key })?;
+        let params = Weights::write(&mut self.params);
+        let inputs = Inputs { args, params, fixed: &[], state: Some(&mut *state), scalars: &scalars, key };
+        let results = run(&program, inputs)?;
         state.steps = step;
         self.steps = self.steps.wrapping_add(1);
         scalar(results.into_iter().find(|(role, _)| *role == Role::Result).map(|(_, array)| array))

@@ -23,6 +23,8 @@ pub(crate) struct Param {
 pub(crate) struct Params {
     list: Vec<Param>,
     index: HashMap<String, usize>,
+    /// Grows whenever a value may have changed.
+    version: u64,
 }
 
 impl Params {
@@ -35,7 +37,7 @@ impl Params {
         storage: &Storage,
         seed: Seed,
     ) -> Result<Params> {
-        let mut params = Params { list: Vec::with_capacity(decls.len()), index: HashMap::new() };
+        let mut params = Params { list: Vec::with_capacity(decls.len()), index: HashMap::new(), version: 0 };
         for decl in decls {
             let size = |dim: &Dim| {
                 let wrong =
@@ -66,11 +68,22 @@ impl Params {
         Ok(params)
     }
 
+    /// Equal versions have equal values.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// To be called before values are changed in another way than through this.
+    pub(crate) fn change(&mut self) {
+        self.version += 1;
+    }
+
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Param> {
         self.list.iter()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = &mut Param> {
+        self.change();
         self.list.iter_mut()
     }
 
@@ -83,6 +96,7 @@ impl Params {
     }
 
     pub(crate) fn get_mut(&mut self, name: &str) -> Result<&mut Param> {
+        self.change();
         match self.index.get(name) {
             Some(&i) => Ok(&mut self.list[i]),
             None => Err(self.unknown(name)),

@@ -11,10 +11,12 @@ use crate::cache::Cache;
 use crate::compile::{Code, compile};
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
-use crate::memory::Buffer;
+use crate::memory::{Buffer, Tensor};
 use crate::optim::{Optimizer, OptimizerState, StateSlot, plain_name};
 use crate::options::Options;
+use crate::params::Params;
 use crate::pool::lock;
+use crate::prologue::Prologue;
 
 /// What a function is compiled for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,6 +55,8 @@ pub(crate) struct Program {
     /// The bound graph after all passes.
     pub(crate) graph: Graph,
     pub(crate) code: Code,
+    /// What it computes from parameters alone, if that is kept between calls.
+    pub(crate) prologue: Option<Box<Prologue>>,
     pub(crate) places: Places,
     /// What was compiled, fused and planned, as text.
     pub(crate) explanation: String,
@@ -98,6 +102,11 @@ impl Program {
         let Code::Kernels(kernels) = &self.code else { return None };
         let table = kernels.profile.as_ref()?.show(&self.name, &kernels.steps, |loc| self.places.name(loc))?;
         Some(format!("; {}\n{table}", self.explanation.lines().next()?))
+    }
+
+    /// The values that it keeps between calls, for these parameters.
+    pub(crate) fn kept(&self, params: &Params) -> Result<Arc<Vec<Tensor>>> {
+        self.prologue.as_ref().map_or_else(|| Ok(Arc::default()), |prologue| prologue.values(params))
     }
 
     /// The error for an index out of range at a node.
@@ -152,21 +161,27 @@ pub struct Compilation {
     pub at: Duration,
     /// How long it took.
     pub took: Duration,
-    /// The number of kernels.
+    /// The number of kernels of a run.
     pub kernels: usize,
     /// Memory for intermediate values, in bytes: the peak of every run.
     pub arena: usize,
+    /// Memory for values that depend on parameters only and are kept between runs, in bytes.
+    pub kept: usize,
 }
 
 impl fmt::Display for Compilation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Compilation { function, purpose, sizes, reason, at, took, kernels, arena } = self;
+        let Compilation { function, purpose, sizes, reason, at, took, kernels, arena, kept } = self;
         write!(f, "[{:.3} s] compiled `{function}` for {purpose}", at.as_secs_f64())?;
         if !sizes.is_empty() {
             write!(f, ", {sizes}")?;
         }
-        let (ms, mib) = (took.as_secs_f64() * 1e3, *arena as f64 / 1048576.0);
-        write!(f, ": {kernels} kernels, {mib:.2} MiB, in {ms:.1} ms ({reason})")
+        let mib = |bytes: usize| bytes as f64 / 1048576.0;
+        write!(f, ": {kernels} kernels, {:.2} MiB", mib(*arena))?;
+        if *kept > 0 {
+            write!(f, " and {:.2} MiB kept", mib(*kept))?;
+        }
+        write!(f, ", in {:.1} ms ({reason})", took.as_secs_f64() * 1e3)
     }
 }
 
@@ -233,6 +248,7 @@ impl Programs {
                 took: started.elapsed(),
                 kernels: program.code.kernels(),
                 arena: program.code.arena(),
+                kept: program.prologue.as_ref().map_or(0, |prologue| prologue.bytes()),
             };
             program.explanation.insert_str(0, &format!("{compilation}\n"));
             if context.options.dump.compile {

@@ -3,10 +3,11 @@
 //! Before: any valid graph. After: every node but the inputs is needed by an output. Inputs stay, used or not: they are
 //! the graph's interface.
 
+use std::collections::HashSet;
+
 use super::append;
 use crate::error::OpError;
 use crate::graph::{Graph, NodeId};
-use crate::op::Op;
 
 /// Removes nodes that no output needs.
 ///
@@ -16,7 +17,8 @@ pub fn run(graph: &Graph) -> Result<Graph, OpError> {
     let live = graph.live();
     let mut new = vec![NodeId(0); graph.nodes.len()];
     let mut result = Graph { facts: graph.facts.clone(), ..Graph::default() };
-    for id in graph.ids().filter(|id| live[id.index()] || graph[*id].op == Op::Input) {
+    let inputs: HashSet<NodeId> = graph.inputs.iter().map(|input| input.node).collect();
+    for id in graph.ids().filter(|id| live[id.index()] || inputs.contains(id)) {
         let mut node = graph[id].clone();
         node.args.iter_mut().for_each(|a| *a = new[a.index()]);
         new[id.index()] = append(&mut result, node);

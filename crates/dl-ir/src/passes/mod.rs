@@ -1,9 +1,10 @@
 //! Passes: each takes a valid graph to a valid graph with the same inputs and the same results.
 //!
 //! [`simplify`] runs [`PIPELINE`], for graphs that are differentiated already: it drops `detach`. [`bind`](bind::bind)
-//! stands apart, as it needs the values of the symbols, and so does [`store`](store::run), which needs to know how
-//! parameters lie in memory.
+//! stands apart, as it needs the values of the symbols, and so do [`store`](store::run), which needs to know how
+//! parameters lie in memory, and [`split`](split::run), which makes two graphs of one.
 
+pub mod absorb;
 pub mod algebra;
 pub mod bind;
 pub mod cse;
@@ -11,6 +12,7 @@ pub mod dce;
 pub mod fold;
 pub mod layout;
 pub mod pull;
+pub mod split;
 pub mod store;
 
 use std::fmt;
@@ -27,21 +29,28 @@ pub struct Pass {
     pub name: &'static str,
     /// Makes the new graph.
     pub run: fn(&Graph) -> Result<Graph, OpError>,
+    /// Whether it is for inference only: it moves work to what depends on parameters alone.
+    pub inference: bool,
+}
+
+const fn pass(name: &'static str, run: fn(&Graph) -> Result<Graph, OpError>) -> Pass {
+    Pass { name, run, inference: false }
 }
 
 /// What simplification does, in order. The passes after `layout` merge the transposes that it and `store` leave.
 pub const PIPELINE: &[Pass] = &[
-    Pass { name: "dce", run: dce::run },
-    Pass { name: "fold", run: fold::run },
-    Pass { name: "algebra", run: algebra::run },
-    Pass { name: "fold-again", run: fold::run },
-    Pass { name: "cse", run: cse::run },
-    Pass { name: "dce-again", run: dce::run },
-    Pass { name: "layout", run: layout::run },
-    Pass { name: "algebra-again", run: algebra::run },
-    Pass { name: "pull", run: pull::run },
-    Pass { name: "cse-again", run: cse::run },
-    Pass { name: "dce-last", run: dce::run },
+    pass("dce", dce::run),
+    pass("fold", fold::run),
+    pass("algebra", algebra::run),
+    pass("fold-again", fold::run),
+    pass("cse", cse::run),
+    pass("dce-again", dce::run),
+    Pass { name: "absorb", run: absorb::run, inference: true },
+    pass("layout", layout::run),
+    pass("algebra-again", algebra::run),
+    pass("pull", pull::run),
+    pass("cse-again", cse::run),
+    pass("dce-last", dce::run),
 ];
 
 /// What a step did, for dumps and reports.
@@ -72,13 +81,15 @@ pub struct Options<'a> {
     pub verify: bool,
     /// How many steps are run; all by default.
     pub stop_after: usize,
+    /// Whether the graph will be run many times with the same parameters; by default not.
+    pub inference: bool,
     /// Called after each step.
     pub observe: Option<&'a mut dyn FnMut(&Step<'_>)>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { verify: cfg!(debug_assertions), stop_after: usize::MAX, observe: None }
+        Options { verify: cfg!(debug_assertions), stop_after: usize::MAX, inference: false, observe: None }
     }
 }
 
@@ -113,7 +124,7 @@ pub fn simplify(graph: &Graph, options: &mut Options<'_>) -> Result<Graph, PassE
 /// If a pass is defective.
 pub fn run(graph: &Graph, pipeline: &[Pass], options: &mut Options<'_>) -> Result<Graph, PassError> {
     let mut graph = graph.clone();
-    for pass in pipeline.iter().take(options.stop_after) {
+    for pass in pipeline.iter().take(options.stop_after).filter(|pass| options.inference || !pass.inference) {
         let fault = |error| PassError { pass: pass.name, error };
         let start = Instant::now();
         let next = (pass.run)(&graph).map_err(|error| {
@@ -198,6 +209,7 @@ mod tests {
                 g.nodes[3].args[0] = NodeId(3);
                 Ok(g)
             },
+            inference: false,
         };
         let error = run(&graph, &[bad], &mut Options { verify: true, ..Options::default() }).unwrap_err();
         assert_eq!(
