@@ -37,15 +37,14 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
     let fused = fuse(graph);
     let plan = memory(graph, &fused);
     // Asked for now, since an arena beyond all memory has sizes that no kernel is made for.
-    Buffer::zeroed(aligned(plan.arena_bytes), &format!("the memory of `{name}`")).map(drop)?;
+    Buffer::check(aligned(plan.arena_bytes), &format!("the memory of `{name}`"))?;
     // Kernels trust the plan: a mistake in it would be undefined behaviour. Costs a thousandth of compiling.
     check(graph, &fused, &plan).map_err(|e| internal(&e))?;
     let mut explanation = fused.show(graph, Some(&plan));
     if target.dump.fuse {
         eprintln!("; `{name}` fused\n{explanation}");
     }
-    let mut layout =
-        Layout { graph, fused: &fused, plan: &plan, sizes: Sizes { arena: aligned(plan.arena_bytes), scratch: 0 } };
+    let mut layout = Layout::new(graph, &fused, &plan);
     let mut kernels = Distinct::default();
     let mut steps: Vec<Draft> = vec![];
     let mut profile = target.profile.then(Profile::default);
@@ -85,6 +84,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
     let first_commit = steps.iter().position(|step| step.commits).unwrap_or(steps.len());
     let late_checks = steps[first_commit..].iter().any(|step| step.checks);
     let (results, copies) = layout.outputs().map_err(|e| internal(&e))?;
+    let fresh = layout.fresh.iter().map(|&output| bound_type(graph, output)).collect::<Result<_>>()?;
     let steps = steps.into_iter().zip(barriers).map(|(step, barrier)| Step {
         code: step.code,
         parts: step.parts,
@@ -95,6 +95,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
     let kernels = Kernels {
         steps: steps.collect(),
         results,
+        fresh,
         copies,
         sizes: layout.sizes,
         late_checks,
@@ -177,8 +178,8 @@ struct Draft {
 /// A use of shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Touch {
-    /// `None` for the arena, else the number of an input.
-    input: Option<usize>,
+    /// What it lies in, with an offset of 0.
+    region: Place,
     /// The bytes from `start` to `end`.
     start: usize,
     end: usize,
@@ -191,20 +192,20 @@ impl Draft {
             .iter()
             .zip(&kernel.bufs)
             .filter_map(|(place, buf)| {
-                let (input, start) = match *place {
-                    Place::Arena(start) => (None, start),
-                    Place::Input(input) => (Some(input), 0),
+                let (region, start) = match *place {
+                    Place::Arena(start) => (Place::Arena(0), start),
+                    Place::Input(_) | Place::Result(_) => (*place, 0),
                     Place::Scratch(_) => return None,
                 };
                 let end = start + buf.len as usize * buf.dtype.size();
-                Some(Touch { input, start, end, writes: buf.access != Access::Read })
+                Some(Touch { region, start, end, writes: buf.access != Access::Read })
             })
             .collect();
         Draft {
             code: 0,
             parts: kernel.parts as usize,
             places,
-            commits: touches.iter().any(|touch| touch.writes && touch.input.is_some()),
+            commits: touches.iter().any(|touch| touch.writes && matches!(touch.region, Place::Input(_))),
             touches,
             checks: has_check(&kernel.body),
         }
@@ -213,7 +214,7 @@ impl Draft {
     /// Whether one of the two writes what the other reads or writes.
     fn conflicts(&self, other: &Draft) -> bool {
         let meet =
-            |a: &Touch, b: &Touch| (a.writes || b.writes) && a.input == b.input && a.start < b.end && b.start < a.end;
+            |a: &Touch, b: &Touch| (a.writes || b.writes) && a.region == b.region && a.start < b.end && b.start < a.end;
         self.touches.iter().any(|a| other.touches.iter().any(|b| meet(a, b)))
     }
 }
@@ -252,10 +253,25 @@ struct Layout<'a> {
     graph: &'a Graph,
     fused: &'a Fused,
     plan: &'a MemoryPlan,
+    /// The outputs whose arrays kernels write: one for each value that is returned.
+    fresh: Vec<NodeId>,
     sizes: Sizes,
 }
 
-impl Layout<'_> {
+impl<'a> Layout<'a> {
+    fn new(graph: &'a Graph, fused: &'a Fused, plan: &'a MemoryPlan) -> Layout<'a> {
+        let sizes = Sizes { arena: aligned(plan.arena_bytes), scratch: 0 };
+        let mut layout = Layout { graph, fused, plan, fresh: vec![], sizes };
+        let results = graph.outputs.iter().filter(|o| !matches!(o.role, Role::Update(_)));
+        for output in results.map(|o| o.node) {
+            let root = |node| fused.root(node).filter(|r| plan.slots[r.index()] == Some(Slot::Result(*r)));
+            if root(output).is_some() && layout.fresh.iter().all(|&other| root(other) != root(output)) {
+                layout.fresh.push(output);
+            }
+        }
+        layout
+    }
+
     fn places(&mut self, bufs: &[BufRef], temps: &mut Temps) -> Result<Vec<Place>, String> {
         let mut scratch = 0;
         let mut places = vec![];
@@ -283,6 +299,10 @@ impl Layout<'_> {
         let root = self.fused.root(node);
         match root.and_then(|root| self.plan.slots[root.index()]) {
             Some(Slot::Arena { offset, .. }) => Ok(Place::Arena(offset as usize)),
+            Some(Slot::Result(_)) => {
+                let index = self.fresh.iter().position(|&output| self.fused.root(output) == root);
+                index.map(Place::Result).ok_or_else(|| format!("node {} is no result", node.0))
+            }
             Some(Slot::Input(input)) => {
                 let index = self.graph.inputs.iter().position(|i| i.node == input);
                 index.map(Place::Input).ok_or_else(|| format!("node {} lies over no input", node.0))
@@ -317,7 +337,7 @@ mod tests {
     use super::*;
 
     fn step(parts: usize, reads: &[usize], writes: &[usize]) -> Draft {
-        let touch = |&start: &usize, writes| Touch { input: None, start, end: start + 8, writes };
+        let touch = |&start: &usize, writes| Touch { region: Place::Arena(0), start, end: start + 8, writes };
         let touches = reads.iter().map(|at| touch(at, false)).chain(writes.iter().map(|at| touch(at, true)));
         Draft { code: 0, parts, places: vec![], touches: touches.collect(), commits: false, checks: false }
     }
@@ -348,11 +368,13 @@ mod tests {
 
     #[test]
     fn inputs_are_apart_from_the_arena_and_each_other() {
-        let touch = |input, writes| Touch { input, start: 0, end: 8, writes };
+        let touch = |region, writes| Touch { region, start: 0, end: 8, writes };
         let draft = |touches| Draft { touches, ..step(2, &[], &[]) };
-        let arena = draft(vec![touch(None, true)]);
-        assert!(!arena.conflicts(&draft(vec![touch(Some(0), true)])));
-        assert!(!draft(vec![touch(Some(1), true)]).conflicts(&draft(vec![touch(Some(0), true)])));
-        assert!(draft(vec![touch(Some(0), true)]).conflicts(&draft(vec![touch(Some(0), false)])));
+        let write = |region| draft(vec![touch(region, true)]);
+        let all = [Place::Arena(0), Place::Input(0), Place::Input(1), Place::Result(0), Place::Result(1)];
+        for (a, b) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
+            assert_eq!(write(a).conflicts(&write(b)), a == b, "{a:?} {b:?}");
+        }
+        assert!(write(Place::Input(0)).conflicts(&draft(vec![touch(Place::Input(0), false)])));
     }
 }

@@ -15,6 +15,7 @@ use dl_ir::{DType, NodeId, Role};
 use crate::array::AnyArray;
 use crate::denormals::FlushDenormals;
 use crate::error::{Error, Result};
+use crate::fresh::Fresh;
 use crate::memory::{ALIGN, Buffer};
 use crate::pool::{Aborted, Pool, Worker, lock};
 use crate::profile::{Profile, Watch};
@@ -24,6 +25,8 @@ use crate::program::Program;
 pub(crate) struct Kernels {
     pub(crate) steps: Vec<Step>,
     pub(crate) results: Vec<ResultSlot>,
+    /// The arrays that kernels write results to.
+    pub(crate) fresh: Vec<(DType, Vec<usize>)>,
     /// Updates that no kernel could write in place, copied at the end: from, to, bytes.
     pub(crate) copies: Vec<(Place, Place, usize)>,
     pub(crate) sizes: Sizes,
@@ -58,6 +61,8 @@ pub(crate) enum Place {
     Arena(usize),
     /// The input of that number.
     Input(usize),
+    /// In the array of a result of that number.
+    Result(usize),
     /// In the worker's own memory, at that byte.
     Scratch(usize),
 }
@@ -104,7 +109,10 @@ impl Kernels {
             None => Memory::new(&program.name, self.sizes, self.pool.threads())?,
         };
         memory.clear_faults();
-        let run = Run { memory: &memory, addresses, watches: Mutex::default() };
+        let fresh = self.fresh.iter().map(|(dtype, shape)| Fresh::new(*dtype, shape, &program.name));
+        let mut fresh = fresh.collect::<Result<Vec<_>>>()?;
+        let results = fresh.iter_mut().map(Fresh::as_mut_ptr).collect();
+        let run = Run { memory: &memory, addresses, results, watches: Mutex::default() };
         let outcome = self.pool.run(&|worker| {
             let _flush = self.flush_denormals.then(FlushDenormals::enable);
             // SAFETY: by this function's contract.
@@ -112,7 +120,7 @@ impl Kernels {
         });
         let outcome = outcome.and_then(|()| match memory.fault() {
             Some(fault) => Err(program.index_error(NodeId((fault.site - 1) as u32), fault.value)),
-            None => self.finish(program, &run),
+            None => self.finish(program, &run, fresh),
         });
         if let (Some(profile), Some(started), Ok(_)) = (&self.profile, started, &outcome) {
             profile.add(&lock(&run.watches), started.elapsed());
@@ -122,9 +130,18 @@ impl Kernels {
         outcome
     }
 
-    /// Copies results out and updates in. All workers have ended.
-    fn finish(&self, program: &Program, run: &Run<'_>) -> Result<Vec<(Role, AnyArray<'static>)>> {
+    /// Copies updates in, and out what results have no array of their own. All workers have ended.
+    fn finish(&self, program: &Program, run: &Run<'_>, fresh: Vec<Fresh>) -> Result<Vec<(Role, AnyArray<'static>)>> {
+        let mut fresh: Vec<Option<Fresh>> = fresh.into_iter().map(Some).collect();
         let results = self.results.iter().map(|result| {
+            if let Place::Result(at) = result.place
+                && let Some(fresh) = fresh[at].take()
+            {
+                // SAFETY: a step stores every element of the value for which the memory plan has this place, bools as
+                // 0 or 1, and all steps have run.
+                return Ok((result.role.clone(), unsafe { fresh.written() }));
+            }
+            // An input, or what is returned already: its array lives on among these results.
             let len = result.shape.iter().product::<usize>() * result.dtype.size();
             let array = AnyArray::from_bytes(result.dtype, &result.shape, &run.copy(result.place, len));
             let array = array
@@ -171,6 +188,8 @@ impl Memory {
 struct Run<'a> {
     memory: &'a Memory,
     addresses: Vec<*mut u8>,
+    /// Where results are written.
+    results: Vec<*mut u8>,
     /// Of the workers that have ended, if the steps are timed.
     watches: Mutex<Vec<Watch>>,
 }
@@ -184,6 +203,7 @@ impl Run<'_> {
         match place {
             Place::Arena(offset) => self.memory.arena.as_ptr().wrapping_add(offset),
             Place::Input(index) => self.addresses[index],
+            Place::Result(index) => self.results[index],
             Place::Scratch(offset) => self.memory.workers[worker].as_ptr().wrapping_add(ALIGN + offset),
         }
     }
@@ -230,7 +250,7 @@ impl Run<'_> {
             table.push(self.memory.workers[worker.index()].as_ptr());
             // SAFETY: the table holds the address of every buffer that the kernel declares, in order, and that of this
             // worker's fault cell. Each buffer is as long as declared: arena and scratch memory by the memory plan,
-            // inputs by the contract. Scratch memory and fault cell are this worker's own. The library keeps
+            // inputs by the contract, results by their type. Scratch memory and fault cell are this worker's own. The library keeps
             // the code.
             unsafe { functions[step.code](table.as_ptr(), share.start as u64, share.end as u64) }
             if let Some(watch) = &mut watch {

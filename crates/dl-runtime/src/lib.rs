@@ -10,6 +10,7 @@ mod compile;
 mod denormals;
 mod error;
 mod exec;
+mod fresh;
 mod interpret;
 mod kernels;
 mod memory;

@@ -1,6 +1,6 @@
 //! Aligned memory and dense tensors of any element type.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::borrow::Cow;
 use std::ptr::NonNull;
 
@@ -13,9 +13,15 @@ use crate::error::{Error, Result};
 /// Tensors begin on a cache line, which is also the widest vector.
 pub(crate) const ALIGN: usize = 64;
 
+/// The size and alignment of huge pages on x86-64 and, mostly, on AArch64.
+const HUGE: usize = 2 << 20;
+
 /// A zeroed block of memory, aligned to [`ALIGN`] and of a multiple of it.
 pub(crate) struct Buffer {
     start: NonNull<u8>,
+    size: usize,
+    /// What was allocated: `start` lies in it.
+    block: NonNull<u8>,
     layout: Layout,
 }
 
@@ -28,21 +34,49 @@ impl Buffer {
     /// At least `bytes` bytes of zeros; `what` is named when there is no memory.
     pub(crate) fn zeroed(bytes: usize, what: &str) -> Result<Buffer> {
         let no_memory = || Error::OutOfMemory { what: what.to_string(), bytes };
-        let size = bytes.max(1).checked_next_multiple_of(ALIGN).ok_or_else(no_memory)?;
-        let layout = Layout::from_size_align(size, ALIGN).map_err(|_| no_memory())?;
+        let (size, layout) = Buffer::layout(bytes).ok_or_else(no_memory)?;
         // SAFETY: the layout's size is at least ALIGN, so not zero.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(no_memory)?;
-        Ok(Buffer { start, layout })
+        let block = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(no_memory)?;
+        let ahead = layout.size() - size;
+        let start = match ahead {
+            0 => block,
+            // SAFETY: at most `ahead` bytes on, `size` bytes before the end of the block.
+            _ => unsafe { block.add(block.as_ptr().align_offset(HUGE).min(ahead)) },
+        };
+        prefer_huge_pages(start.as_ptr(), size);
+        Ok(Buffer { start, size, block, layout })
+    }
+
+    /// Fails as [`Buffer::zeroed`] would, without touching the memory.
+    pub(crate) fn check(bytes: usize, what: &str) -> Result<()> {
+        let no_memory = || Error::OutOfMemory { what: what.to_string(), bytes };
+        let (_, layout) = Buffer::layout(bytes).ok_or_else(no_memory)?;
+        // SAFETY: as above.
+        let block = NonNull::new(unsafe { alloc(layout) }).ok_or_else(no_memory)?;
+        // SAFETY: allocated just now with this layout.
+        unsafe { dealloc(block.as_ptr(), layout) };
+        Ok(())
+    }
+
+    /// The size of a buffer of so many bytes, and what to allocate for it. A large one is aligned here: an allocator
+    /// that is asked for an alignment writes the zeros, which fresh pages have already.
+    fn layout(bytes: usize) -> Option<(usize, Layout)> {
+        let size = bytes.max(1).checked_next_multiple_of(ALIGN)?;
+        let layout = match size < 2 * HUGE {
+            true => Layout::from_size_align(size, ALIGN),
+            false => Layout::from_size_align(size.checked_add(HUGE)?, 1),
+        };
+        Some((size, layout.ok()?))
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the block is allocated, initialised (zeroed) and not written while `self` is shared.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.layout.size()) }
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.size) }
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `self` is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.size()) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.size) }
     }
 
     /// The address of the first byte. Writing through it needs exclusive access to the buffer.
@@ -54,8 +88,22 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         // SAFETY: allocated in `zeroed` with this layout.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        unsafe { dealloc(self.block.as_ptr(), self.layout) }
     }
+}
+
+/// Asks for huge pages in a large block of memory which has not been touched: a page costs a fault when it is first
+/// written and an entry of the TLB ever after. Only advice; the content does not change.
+pub(crate) fn prefer_huge_pages(start: *mut u8, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    if bytes >= 2 * HUGE {
+        let ahead = start.align_offset(HUGE);
+        let whole = (bytes - ahead) / HUGE * HUGE;
+        // SAFETY: the range lies in the block, and this advice leaves content and access as they are.
+        let _ = unsafe { libc::madvise(start.wrapping_add(ahead).cast(), whole, libc::MADV_HUGEPAGE) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, bytes);
 }
 
 /// A dense array of any element type. Its axes may lie in memory in another order than that in which they are declared
@@ -270,6 +318,17 @@ mod tests {
             assert_eq!(wide.declared_bytes(), bytes);
             assert_eq!(wide.bytes()[dtype.size()], 2 * dtype.size() as u8);
         }
+    }
+
+    #[test]
+    fn large_buffers_are_aligned_and_zeroed() {
+        for size in [2 * HUGE - 1, 2 * HUGE, 5 * HUGE + 3] {
+            let mut buffer = Buffer::zeroed(size, "b").unwrap();
+            assert_eq!((buffer.as_ptr() as usize % ALIGN, buffer.bytes().len()), (0, size.next_multiple_of(ALIGN)));
+            assert!(buffer.bytes().iter().all(|&byte| byte == 0));
+            buffer.bytes_mut().fill(1);
+        }
+        assert!(Buffer::check(HUGE, "b").is_ok() && Buffer::check(usize::MAX, "b").is_err());
     }
 
     #[test]

@@ -25,9 +25,9 @@ pub fn run_graph(graph: &Graph, inputs: &Inputs, machine: Machine<'_>) -> Result
     let plan = memory(graph, &fused);
     let show = || format!("{}\n{graph}", fused.show(graph, Some(&plan)));
     check(graph, &fused, &plan).unwrap_or_else(|e| panic!("{e}\n{}", show()));
-    let mut storage = Storage { plan: &plan, arena: vec![0xCD; plan.arena_bytes as usize], inputs: HashMap::new() };
+    let mut storage = Storage { plan: &plan, arena: vec![0xCD; plan.arena_bytes as usize], owned: HashMap::new() };
     for input in &graph.inputs {
-        storage.inputs.insert(input.node, inputs[&input.name].to_bytes());
+        storage.owned.insert(input.node, inputs[&input.name].to_bytes());
     }
     for index in 0..fused.groups.len() {
         let lowered = lower::group(graph, &fused, index).unwrap_or_else(|e| panic!("group {index}: {e}\n{}", show()));
@@ -83,14 +83,17 @@ pub fn run_graph(graph: &Graph, inputs: &Inputs, machine: Machine<'_>) -> Result
 struct Storage<'a> {
     plan: &'a MemoryPlan,
     arena: Vec<u8>,
-    inputs: HashMap<NodeId, Vec<u8>>,
+    /// Inputs and results.
+    owned: HashMap<NodeId, Vec<u8>>,
 }
 
 impl Storage<'_> {
     /// The value of a node of so many bytes.
     fn bytes(&mut self, node: NodeId, size: usize) -> &mut [u8] {
         match self.plan.slots[node.index()].unwrap() {
-            Slot::Input(input) => &mut self.inputs.get_mut(&input).unwrap()[..size],
+            Slot::Input(own) | Slot::Result(own) => {
+                &mut self.owned.entry(own).or_insert_with(|| vec![0xCD; size])[..size]
+            }
             Slot::Arena { offset, .. } => &mut self.arena[offset as usize..offset as usize + size],
         }
     }

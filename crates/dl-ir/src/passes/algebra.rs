@@ -3,7 +3,8 @@
 //! Before: a valid graph that is differentiated already. After: operands that do nothing are gone (`x * 1`), chains of
 //! movements are one movement, transposes are part of the `dot` they belong to, repeated values are computed once and
 //! then broadcast, and there is no `detach`. Results are the same bits, NaN, infinities and the sign of zero included,
-//! but for sums that change their order (`reduce_sum` of a sum, or of a broadcast) and for powers written as products.
+//! but for sums that change their order (`reduce_sum` of a sum, or of a broadcast), for powers written as products and for
+//! the quotients of a softmax, which are products with an inverse.
 
 mod arith;
 mod contract;

@@ -44,10 +44,11 @@ pub fn check(graph: &Graph, fused: &Fused, plan: &MemoryPlan) -> Result<(), Stri
 
 /// Runs the plan on symbolic memory: after each store the bytes hold that node, and every read finds its node.
 fn check_contents(graph: &Graph, fused: &Fused, plan: &MemoryPlan) -> Result<(), String> {
-    // Non-overlapping pieces of memory: (region, start, end) holds a node. Region 0 is the arena.
+    // Non-overlapping pieces of memory: (region, start, end) holds a node. Region 0 is the arena, others are named by
+    // the node which has memory of its own.
     let mut held: Vec<(u64, u64, u64, NodeId)> = vec![];
     let place = |node: NodeId| match plan.slots[node.index()] {
-        Some(Slot::Input(input)) => Ok((u64::from(input.0) + 1, 0, bytes(graph, input))),
+        Some(Slot::Input(own) | Slot::Result(own)) => Ok((u64::from(own.0) + 1, 0, bytes(graph, own))),
         Some(Slot::Arena { offset, .. }) => Ok((0, offset, offset + bytes(graph, node))),
         None => Err(format!("%{} has no slot", node.0)),
     };

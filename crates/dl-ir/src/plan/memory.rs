@@ -16,6 +16,8 @@ pub const ALIGN: u64 = 64;
 pub enum Slot {
     /// In the storage of that input: the input itself, or the new value which is written over it.
     Input(NodeId),
+    /// In memory of its own, which the caller gets: a result or gradient.
+    Result(NodeId),
     /// In the arena.
     Arena {
         /// Bytes from its start.
@@ -54,6 +56,11 @@ pub fn memory(graph: &Graph, fused: &Fused) -> MemoryPlan {
         slots[input.node.index()] = Some(Slot::Input(input.node));
     }
     let copies = place_updates(graph, fused, &mut slots);
+    for output in graph.outputs.iter().filter(|o| !matches!(o.role, Role::Update(_))) {
+        if let Some(root) = fused.root(output.node) {
+            slots[root.index()].get_or_insert(Slot::Result(root));
+        }
+    }
     let last_use = last_uses(graph, fused);
     let mut lives: Vec<Life> = vec![];
     // Which life a node shares, by node.

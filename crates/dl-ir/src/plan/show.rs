@@ -71,6 +71,7 @@ impl Show<'_> {
         }
         match self.plan.and_then(|p| p.slots[node.index()]) {
             Some(Slot::Input(input)) => text.push_str(&format!(" over {}", self.name(input))),
+            Some(Slot::Result(_)) => text.push_str(" returned"),
             Some(Slot::Arena { offset, .. }) => text.push_str(&format!(" @{offset}")),
             None => {}
         }

@@ -84,8 +84,13 @@ fn product(b: &mut Builder, x: NodeId, y: NodeId) -> Rewritten {
     }
 }
 
-/// A division by a power of two is a product, exactly; and one by 1 nothing.
+/// A division by a power of two is a product, exactly; and one by 1 nothing. The sum of a softmax is inverted once.
 fn quotient(b: &mut Builder, x: NodeId, y: NodeId) -> Rewritten {
+    if is_softmax_sum(b, y) && uniform(b, x).is_none() {
+        let unit = full(b, x, 1.0)?;
+        let inverse = make(b, Op::Div, &[unit, y], Attrs::new())?;
+        return elementwise(b, Op::Mul, &[x, inverse]);
+    }
     let Some(divisor) = uniform(b, y).map(Scalar::as_f64) else { return Ok(None) };
     if divisor == 1.0 {
         return Ok(Some(x));
@@ -103,6 +108,28 @@ fn quotient(b: &mut Builder, x: NodeId, y: NodeId) -> Rewritten {
     }
     let factor = full(b, x, inverse)?;
     elementwise(b, Op::Mul, &[x, factor])
+}
+
+/// Whether each element of `id` repeats a sum of `e^(x - greatest x)`: that is at least 1 or NaN, and so has an inverse
+/// which neither overflows nor is subnormal.
+fn is_softmax_sum(b: &Builder, id: NodeId) -> bool {
+    let Some(mut sum) = operand(b, id, Op::Broadcast) else { return false };
+    while let Some(x) = operand(b, sum, Op::Reshape) {
+        sum = x;
+    }
+    let shifted = operand(b, sum, Op::ReduceSum).and_then(|e| operand(b, e, Op::Exp));
+    let Some(shifted) = shifted.filter(|&s| b.graph[s].op == Op::Sub) else { return false };
+    let (x, repeated) = (b.graph[shifted].args[0], b.graph[shifted].args[1]);
+    let Some(column) = operand(b, repeated, Op::Broadcast) else { return false };
+    let greatest = operand(b, column, Op::Reshape).unwrap_or(column);
+    let axes = b.graph[sum].attrs.get_axes("axes");
+    // Each row by its own greatest element.
+    let own = b.rank(column) == b.rank(x)
+        && (0..b.rank(x)).all(|a| match axes.contains(&a) {
+            true => b.shape(column)[a].is(1),
+            false => b.shape(column)[a] == b.shape(x)[a],
+        });
+    own && operand(b, greatest, Op::ReduceMax) == Some(x) && b.graph[greatest].attrs == b.graph[sum].attrs
 }
 
 /// Small whole powers are products.
