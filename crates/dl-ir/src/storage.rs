@@ -64,6 +64,9 @@ impl Order {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Storage(BTreeMap<String, Order>);
 
+/// Of fewer, a product makes poor use of vectors either way.
+const FEWEST_COLUMNS: i64 = 16;
+
 /// How a node reads a parameter.
 enum Reading {
     /// Element by element, in any order.
@@ -147,7 +150,22 @@ fn reading(node: &Node, arg: usize, shape: &[Dim]) -> Reading {
         (Op::Conv | Op::ConvInputGrad, 1) if node.attrs.get_word("layout") == "first" => {
             Reading::Best(Order::of_filters(shape.len()))
         }
+        (Op::Dot, _) => matrix(node, arg, shape),
         (op, _) if op.class() == Class::Elementwise => Reading::Any,
+        _ => Reading::Declared,
+    }
+}
+
+/// How a `dot` reads a matrix of parameters. Products go along the last axis of their result, so where they sum the last
+/// axis of weights, as a linear layer does with `[out, in]`, these lie best as `[in, out]`, if there are enough columns
+/// for that. Who sums the first axis, such as the gradient of the layer's operand, has no say.
+fn matrix(node: &Node, arg: usize, shape: &[Dim]) -> Reading {
+    let [batch, sum] = [["batch_a", "batch_b"][arg], ["sum_a", "sum_b"][arg]].map(|name| node.attrs.get_axes(name));
+    match (shape, &batch[..], &sum[..]) {
+        ([columns, _], [], [1]) if columns.as_const().is_some_and(|columns| columns >= FEWEST_COLUMNS) => {
+            Reading::Best(Order(vec![1, 0]))
+        }
+        ([_, _], [], [0]) => Reading::Any,
         _ => Reading::Declared,
     }
 }

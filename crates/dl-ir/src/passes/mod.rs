@@ -49,6 +49,7 @@ pub const PIPELINE: &[Pass] = &[
     pass("layout", layout::run),
     pass("algebra-again", algebra::run),
     pass("pull", pull::run),
+    pass("algebra-last", algebra::run),
     pass("cse-again", cse::run),
     pass("dce-last", dce::run),
 ];

@@ -2,13 +2,13 @@
 //!
 //! Before: a valid graph without chains of transposes. After: where something elementwise is computed from transposed
 //! values and then transposed back, as an optimizer's step from a stored parameter and its gradient, it is computed from
-//! the values as they lie. Elements are the same bits. What the old nodes computed besides for others stays, so `cse` and
-//! `dce` come after it.
+//! the values as they lie. Elements are the same bits. `algebra` comes after it, for other values from which that is
+//! computed are transposed now.
 
 use std::collections::{HashMap, HashSet};
 
 use super::layout::arranged;
-use super::rewrite;
+use super::{dce, rewrite};
 use crate::build::{Builder, Built};
 use crate::error::OpError;
 use crate::graph::{Graph, NodeId};
@@ -21,16 +21,17 @@ use crate::op::{Class, Op};
 pub fn run(graph: &Graph) -> Result<Graph, OpError> {
     // Of each pair of node and permutation the node that computes it so.
     let mut known: HashMap<(NodeId, Vec<usize>), NodeId> = HashMap::new();
-    rewrite(graph, |b, _, node| {
+    let pulled = rewrite(graph, |b, _, node| {
         if node.op != Op::Transpose {
             return Ok(None);
         }
         let (x, perm) = (node.args[0], node.attrs.get_axes("perm"));
         match meets_inverse(&b.graph, x, &perm) {
-            true => pulled(b, &mut known, x, &perm).map(Some),
+            true => transposed(b, &mut known, x, &perm).map(Some),
             false => Ok(None),
         }
-    })
+    })?;
+    dce::run(&pulled)
 }
 
 /// Whether one of the values from which `x` is computed elementwise is a transpose that `perm` undoes.
@@ -53,10 +54,10 @@ fn undoes(outer: &[usize], inner: &[usize]) -> bool {
 }
 
 /// `x` transposed, computed from transposed operands.
-fn pulled(b: &mut Builder, known: &mut HashMap<(NodeId, Vec<usize>), NodeId>, x: NodeId, perm: &[usize]) -> Built {
+fn transposed(b: &mut Builder, known: &mut HashMap<(NodeId, Vec<usize>), NodeId>, x: NodeId, perm: &[usize]) -> Built {
     let key = (x, perm.to_vec());
-    if let Some(&pulled) = known.get(&key) {
-        return Ok(pulled);
+    if let Some(&known) = known.get(&key) {
+        return Ok(known);
     }
     let node = b.graph[x].clone();
     b.loc = node.loc;
@@ -72,7 +73,7 @@ fn pulled(b: &mut Builder, known: &mut HashMap<(NodeId, Vec<usize>), NodeId>, x:
             b.broadcast(scalar, &shape)?
         }
         op if op.class() == Class::Elementwise => {
-            let args = node.args.iter().map(|&arg| pulled(b, known, arg, perm)).collect::<Result<Vec<_>, _>>()?;
+            let args = node.args.iter().map(|&arg| transposed(b, known, arg, perm)).collect::<Result<Vec<_>, _>>()?;
             b.push(op, &args, node.attrs)?
         }
         _ => arranged(b, x, perm)?,

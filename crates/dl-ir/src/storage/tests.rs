@@ -62,6 +62,43 @@ fn filters_lie_as_convolutions_read_them() {
     assert_eq!(order(&[8, 1, 1, 1], &[conv]), None, "nothing would move");
 }
 
+/// `x * w^T` over the last axis, as a linear layer.
+fn linear(b: &mut Builder, w: crate::NodeId) -> crate::Built {
+    let features = b.shape(w)[1].clone();
+    let x = b.input(InputKind::Arg, "x", Type::new(DType::F32, [Dim::from(2), Dim::from(9), features]));
+    b.dot(x, w, &[], &[(2, 1)])
+}
+
+/// The gradient of the operand of [`linear`].
+fn backward(b: &mut Builder, w: crate::NodeId) -> crate::Built {
+    let features = b.shape(w)[0].clone();
+    let dy = b.input(InputKind::Arg, "dy", Type::new(DType::F32, [Dim::from(2), features]));
+    b.dot(dy, w, &[], &[(1, 0)])
+}
+
+#[test]
+fn matrices_lie_with_the_features_of_the_result_last() {
+    let columns = Some(vec![1, 0]);
+    assert_eq!(order(&[16, 300], &[linear, backward]), columns);
+    assert_eq!(order(&[0, 300], &[linear]), columns, "20 by the dimension of the model");
+    assert_eq!(order(&[15, 300], &[linear]), None, "too few");
+    assert_eq!(order(&[300, 1], &[linear]), None, "nothing would move");
+    assert_eq!(order(&[16, 300], &[backward]), None);
+    let batched = order(
+        &[16, 300],
+        &[|b, w| {
+            let x = b.input(InputKind::Arg, "x", Type::new(DType::F32, [16i64, 300]));
+            b.dot(x, w, &[(0, 0)], &[(1, 1)])
+        }],
+    );
+    assert_eq!(batched, None);
+    let rows = |b: &mut Builder, w| {
+        let index = b.input(InputKind::Arg, "i", Type::new(DType::I64, [2i64, 300]));
+        b.push(Op::Gather, &[w, index], Attrs::new().int("axis", 0))
+    };
+    assert_eq!(order(&[16, 300], &[linear, rows]), None, "an embedding that is also the last layer");
+}
+
 #[test]
 fn one_reader_that_wants_another_order_decides() {
     assert_eq!(order(&[8, 3, 3, 3], &[conv, |b, w| b.reshape(w, &[Dim::from(216)])]), None);
