@@ -3,7 +3,7 @@
 //! The speed of a machine drifts, so that only what ran in the same minutes can be compared. Each runs in a process of
 //! its own.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -51,14 +51,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let commands: Vec<&str> = args.all("--peer-cmd").collect();
     let threads = threads(&args)?;
     if !commands.is_empty() || !records.iter().any(Record::is_own) {
-        let timed = time(&args, &commands, &threads)?;
-        if let Some(file) = args.get::<String>("--out")? {
-            let lines: String = timed.iter().map(|record| record.line() + "\n").collect();
-            let mut out =
-                OpenOptions::new().create(true).append(true).open(&file).map_err(|e| format!("{file}: {e}"))?;
-            out.write_all(lines.as_bytes()).map_err(|e| format!("{file}: {e}"))?;
-        }
-        records.extend(timed);
+        records.extend(time(&args, &commands, &threads)?);
     }
     for threads in threads {
         let chosen: Vec<&Record> = records.iter().filter(|record| record.threads == Some(threads)).collect();
@@ -77,7 +70,14 @@ fn time(args: &Args, commands: &[&str], threads: &[u64]) -> Result<Vec<Record>, 
     let units = units(args)?;
     let seconds: f64 = args.get("--seconds")?.unwrap_or(if args.has("--sweep") { 0.2 } else { 2.0 });
     let own = std::env::current_exe().map_err(|e| format!("finding this program: {e}"))?;
+    let mut out = args.get::<String>("--out")?.map(Log::open).transpose()?;
     let mut records = vec![];
+    // What was timed is kept even if a later run fails.
+    let mut keep = |found: Vec<Record>| -> Result<(), String> {
+        out.as_mut().map_or(Ok(()), |out| out.append(&found))?;
+        records.extend(found);
+        Ok(())
+    };
     for &threads in threads {
         for unit in &units {
             for _ in 0..args.get::<usize>("--rounds")?.unwrap_or(1) {
@@ -85,7 +85,7 @@ fn time(args: &Args, commands: &[&str], threads: &[u64]) -> Result<Vec<Record>, 
                 command.args(["--only", &unit.workloads, "--seconds", &seconds.to_string()]);
                 command.args(["--threads", &threads.to_string()]);
                 command.args(unit.sweep.iter().flat_map(|sweep| ["--sweep", sweep]));
-                records.extend(lines(command, threads)?);
+                keep(lines(command, threads)?)?;
                 for template in commands {
                     let text = template
                         .replace("{threads}", &threads.to_string())
@@ -95,7 +95,7 @@ fn time(args: &Args, commands: &[&str], threads: &[u64]) -> Result<Vec<Record>, 
                     let mut command = Command::new("sh");
                     command.args(["-c", &text]);
                     match lines(command, threads) {
-                        Ok(found) => records.extend(found),
+                        Ok(found) => keep(found)?,
                         Err(message) => eprintln!("warning: {message}"),
                     }
                 }
@@ -103,6 +103,24 @@ fn time(args: &Args, commands: &[&str], threads: &[u64]) -> Result<Vec<Record>, 
         }
     }
     Ok(records)
+}
+
+/// A file that lines of JSON are appended to.
+struct Log {
+    name: String,
+    file: File,
+}
+
+impl Log {
+    fn open(name: String) -> Result<Log, String> {
+        let file = OpenOptions::new().create(true).append(true).open(&name).map_err(|e| format!("{name}: {e}"))?;
+        Ok(Log { name, file })
+    }
+
+    fn append(&mut self, records: &[Record]) -> Result<(), String> {
+        let lines: String = records.iter().map(|record| record.line() + "\n").collect();
+        self.file.write_all(lines.as_bytes()).map_err(|e| format!("{}: {e}", self.name))
+    }
 }
 
 fn units(args: &Args) -> Result<Vec<Unit>, String> {

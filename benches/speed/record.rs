@@ -35,6 +35,15 @@ pub enum Rate {
     Gbs(f64),
 }
 
+impl Rate {
+    /// Billions a second.
+    pub fn number(self) -> f64 {
+        match self {
+            Rate::Gflops(rate) | Rate::Gbs(rate) => rate,
+        }
+    }
+}
+
 impl Record {
     /// A result of this project.
     pub fn own(workload: &str, threads: usize, times: &Times) -> Record {

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A measurement takes so long; the best of [`TRIES`] counts.
-const SPAN: Duration = Duration::from_millis(10);
-const TRIES: usize = 5;
+/// A measurement takes at least so long, which is less than the system lets a thread run before another one.
+const SPAN: Duration = Duration::from_millis(1);
+
+/// Measurements are repeated for so long; the best counts, which nothing disturbed.
+const ALL: Duration = Duration::from_millis(200);
 
 /// Registers that [`Simd::multiply_add`] uses, enough to hide the latency of an operation.
 const ACCUMULATORS: usize = 12;
@@ -77,7 +79,7 @@ fn rounded(bytes: f64) -> usize {
 
 /// How many rounds of work all threads together do in a second; each makes its own work.
 fn rate<W: FnMut(u64)>(threads: usize, make: impl Fn() -> W + Sync) -> f64 {
-    let (barrier, rounds) = (Barrier::new(threads), AtomicU64::new(1));
+    let (barrier, rounds, span) = (Barrier::new(threads), AtomicU64::new(1), AtomicU64::new(1));
     let each = || {
         let mut work = make();
         let mut seconds = |rounds: u64| {
@@ -85,15 +87,18 @@ fn rate<W: FnMut(u64)>(threads: usize, make: impl Fn() -> W + Sync) -> f64 {
             work(rounds);
             begin.elapsed().as_secs_f64()
         };
-        let mut enough = 1;
-        while seconds(enough) < SPAN.as_secs_f64() {
+        let (mut enough, mut taken) = (1, seconds(1));
+        while taken < SPAN.as_secs_f64() {
             enough *= 2;
+            taken = seconds(enough);
         }
         // All do the same, so that they end together.
         rounds.fetch_max(enough, Ordering::SeqCst);
+        span.fetch_max((taken * 1e9) as u64, Ordering::SeqCst);
         barrier.wait();
         let rounds = rounds.load(Ordering::SeqCst);
-        let tries = (0..TRIES).map(|_| {
+        let tries = (ALL.as_nanos() as u64 / span.load(Ordering::SeqCst)).clamp(5, 200);
+        let tries = (0..tries).map(|_| {
             barrier.wait();
             rounds as f64 / seconds(rounds)
         });

@@ -42,11 +42,15 @@ pub fn markdown(records: &[&Record], threads: u64, min: bool) -> String {
             }
         }
         let against = best.zip(time).map(|((other, peer), own)| format!("{:.2}x ({peer})", other / own));
-        let rate = own.last().and_then(|record| record.rate).map(|rate| match rate {
-            Rate::Gflops(rate) => format!("{rate:.1} GFLOP/s"),
-            Rate::Gbs(rate) => format!("{rate:.1} GB/s"),
+        // By the time that is shown, and by the most that was measured to be possible: a busy machine shows less.
+        let speedup = own.last().zip(time).map_or(1.0, |(record, time)| record.median_ms / time);
+        let rate = own.last().and_then(|record| record.rate);
+        let most = own.iter().filter_map(|record| Some(record.rate?.number() / record.share?)).fold(0.0, f64::max);
+        let share = rate.filter(|_| most > 0.0).map(|rate| format!("{:.0} %", 100.0 * rate.number() * speedup / most));
+        let rate = rate.map(|rate| match rate {
+            Rate::Gflops(rate) => format!("{:.1} GFLOP/s", rate * speedup),
+            Rate::Gbs(rate) => format!("{:.1} GB/s", rate * speedup),
         });
-        let share = own.last().and_then(|record| record.share).map(|share| format!("{:.0} %", 100.0 * share));
         let [against, rate, share] = [against, rate, share].map(Option::unwrap_or_default);
         let _ = writeln!(out, " {against} | {rate} | {share} |");
     }

@@ -39,7 +39,16 @@ struct Sums {
     total: Duration,
     /// Of that, while kernels ran or waited for each other.
     inside: Duration,
-    steps: Vec<Lap>,
+    steps: Vec<Sum>,
+}
+
+/// One step in all runs.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    wait: Duration,
+    busy: Duration,
+    /// The shortest time in its kernel: on a busy machine, what the kernel itself needs.
+    least: Option<Duration>,
 }
 
 /// The time of one step.
@@ -106,10 +115,12 @@ impl Profile {
         if sums.runs == 1 {
             return;
         }
-        sums.steps.resize(self.steps.len(), Lap::default());
+        sums.steps.resize(self.steps.len(), Sum::default());
         for (at, sum) in sums.steps.iter_mut().enumerate() {
             let laps = workers.iter().map(|worker| worker.laps[at]);
-            sum.busy += laps.clone().map(|lap| lap.busy).max().unwrap_or_default();
+            let busy = laps.clone().map(|lap| lap.busy).max().unwrap_or_default();
+            sum.busy += busy;
+            sum.least = Some(sum.least.map_or(busy, |least| least.min(busy)));
             sum.wait += laps.map(|lap| lap.wait).sum::<Duration>() / workers.len().max(1) as u32;
         }
         let inside = |worker: &Watch| worker.laps.iter().map(|lap| lap.wait + lap.busy).sum();
@@ -133,18 +144,19 @@ impl Profile {
         // Writing to a string does not fail.
         let _ = writeln!(
             out,
-            "{:>10} {:>6} {:>10} {:>8} {:>8} {:>4} {:>5}  kernel, result, place",
-            "ms", "%", "wait ms", "GFLOP/s", "GB/s", "step", "parts"
+            "{:>10} {:>6} {:>10} {:>10} {:>8} {:>8} {:>4} {:>5}  kernel, result, place",
+            "ms", "%", "wait ms", "least ms", "GFLOP/s", "GB/s", "step", "parts"
         );
         for at in order {
             let (lap, known) = (sums.steps[at], &self.steps[at]);
-            let rate = |amount: f64| match amount / ms(lap.busy) / 1e6 {
+            let least = lap.least.unwrap_or_default().as_secs_f64() * 1e3;
+            let rate = |amount: f64| match amount / least / 1e6 {
                 rate if amount > 0.0 && rate.is_finite() => format!("{rate:.1}"),
                 _ => String::new(),
             };
             let _ = writeln!(
                 out,
-                "{:>10.4} {:>6.2} {:>10.4} {:>8} {:>8} {at:>4} {:>5}  {}, {}, {}",
+                "{:>10.4} {:>6.2} {:>10.4} {least:>10.4} {:>8} {:>8} {at:>4} {:>5}  {}, {}, {}",
                 ms(lap.busy),
                 share(lap.busy),
                 ms(lap.wait),
@@ -209,14 +221,14 @@ mod tests {
         let (steps, place) = ([step(), step()], |_| "net.rs".to_string());
         profile.add(&[watch(&[(500, 500), (500, 500)])], Duration::from_secs(2));
         assert_eq!(profile.show("loss", &steps, place), None);
-        for _ in 0..2 {
-            profile.add(&[watch(&[(0, 1), (2, 4)]), watch(&[(0, 3), (0, 2)])], Duration::from_millis(10));
+        for short in [2, 4] {
+            profile.add(&[watch(&[(0, 1), (2, 4)]), watch(&[(0, short), (0, 2)])], Duration::from_millis(10));
         }
         let table = profile.show("loss", &steps, place).unwrap();
         let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert!(table.starts_with("; profile of `loss`: 10.0000 ms a run, the mean of 2 after the first\n"), "{table}");
-        assert_eq!(rows[2], ["4.0000", "40.00", "1.0000", "2.0", "1", "2", "long,", "f32[8],", "net.rs"]);
-        assert_eq!(rows[3], ["3.0000", "30.00", "0.0000", "2.7", "0", "2", "short,", "f32[8],", "net.rs"]);
+        assert_eq!(rows[2], ["4.0000", "40.00", "1.0000", "4.0000", "2.0", "1", "2", "long,", "f32[8],", "net.rs"]);
+        assert_eq!(rows[3], ["3.0000", "30.00", "0.0000", "2.0000", "4.0", "0", "2", "short,", "f32[8],", "net.rs"]);
         assert_eq!(rows[4], ["3.0000", "30.00", "outside", "of", "kernels"]);
     }
 
