@@ -99,6 +99,23 @@ fn binary_operations_and_comparisons() {
 }
 
 #[test]
+fn scales_are_rounded_once() {
+    let kernel = map("scale", &[DType::F32, DType::I32], |k, x| {
+        let n = k.cast(x[1], DType::F32);
+        k.bin(BinOp::Scale, x[0], n)
+    });
+    let last = N as usize - 1;
+    let mantissas = |i: usize| if i == last { f32::NAN } else { (0.7 + i as f32 * 0.027) * [1.0, -1.0][i % 2] };
+    for first in [-200, -150, -137, -13, 0, 113, 174] {
+        let (a, n): (Vec<f32>, Vec<i32>) = (0..=last).map(|i| (mantissas(i), first + i as i32)).unzip();
+        let n: Vec<u8> = n.into_iter().flat_map(i32::to_ne_bytes).collect();
+        let bufs = vec![common::f32s(a), n, vec![0; N as usize * 4]];
+        check(&kernel, &bufs, EXACT);
+        check(&serial(&kernel), &bufs, EXACT);
+    }
+}
+
+#[test]
 fn conversions() {
     for from in DType::ALL {
         for to in DType::ALL {

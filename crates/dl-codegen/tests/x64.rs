@@ -39,7 +39,7 @@ fn only_evex(op: Op) -> bool {
         || name.contains("SCATTER")
         || name.ends_with("_GPR")
         || ["PCMPD", "PCMPQ", "PCMPUD", "PMULLQ", "PABSQ", "PMAXSQ", "PMINSQ", "PSRAQ", "PMOVDB", "PMOVQD"].contains(&name)
-        || ["CVTQQ2PS", "CVTQQ2PD", "SHUFF32X4", "EXTRACTF64X4", "INSERTF64X4"].contains(&name)
+        || ["CVTQQ2PS", "CVTQQ2PD", "SHUFF32X4", "EXTRACTF64X4", "INSERTF64X4", "SCALEFPS"].contains(&name)
         || name.starts_with('K')
 }
 

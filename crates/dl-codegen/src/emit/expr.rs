@@ -221,8 +221,30 @@ impl Emitter<'_> {
             BinOp::Or => self.b.ins().bor(a, b),
             BinOp::Xor => self.b.ins().bxor(a, b),
             BinOp::MulHiU => self.mul_hi(a, b),
+            BinOp::Scale => self.scale(a, b),
             BinOp::Rem | BinOp::Pow | BinOp::Shl | BinOp::Shr | BinOp::Sar => unreachable!("handled before"),
         }
+    }
+
+    /// `a * 2^b`: two powers, as one may not be a number, of which the first changes no bit of the mantissa.
+    fn scale(&mut self, a: ir::Value, b: ir::Value) -> ir::Value {
+        let float = self.b.func.dfg.value_type(a);
+        let ints = if float.is_vector() { types::I32X4 } else { types::I32 };
+        // Leaves the integer in the low bits.
+        let rounder = 12_582_912.0f32;
+        let (add, base) = (self.like(a, Lit::f32(rounder)), self.like(a, Lit::i32(rounder.to_bits() as i32)));
+        let sum = self.b.ins().fadd(b, add);
+        let bits = self.recast(ints, sum);
+        let n = self.b.ins().isub(bits, base);
+        let first = self.b.ins().sshr_imm_u(n, 1);
+        let second = self.b.ins().isub(n, first);
+        let bias = self.like(a, Lit::i32(127));
+        [first, second].into_iter().fold(a, |product, half| {
+            let exponent = self.b.ins().iadd(half, bias);
+            let power = self.b.ins().ishl_imm_u(exponent, 23);
+            let power = self.recast(float, power);
+            self.b.ins().fmul(product, power)
+        })
     }
 
     /// `a * b + c`.

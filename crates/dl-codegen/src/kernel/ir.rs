@@ -361,6 +361,9 @@ pub enum BinOp {
     Sar,
     /// The high half of the product of two I32 taken as unsigned.
     MulHiU,
+    /// `a * 2^b` of F32, rounded once, where `1/4 <= |a| <= 4` and `b` is an integer from -200 to 200, or `a` is NaN.
+    /// What else it gives is not specified.
+    Scale,
 }
 
 /// Comparisons: signed for integers, ordered for floats except `Ne`, which is true if an operand is NaN.

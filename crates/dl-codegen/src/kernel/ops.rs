@@ -83,6 +83,7 @@ pub fn binary(op: BinOp, a: Lit, b: Lit) -> Lit {
                 BinOp::Div => x / y,
                 BinOp::Rem => x % y,
                 BinOp::Pow => x.powf(y),
+                BinOp::Scale => x * y.exp2(),
                 BinOp::Max | BinOp::Min if nan => f64::NAN,
                 BinOp::Max => x.max(y),
                 BinOp::Min => x.min(y),
@@ -112,7 +113,7 @@ pub fn binary(op: BinOp, a: Lit, b: Lit) -> Lit {
             BinOp::Shr => (unsigned(x) >> y) as i64,
             BinOp::Sar => x >> y,
             BinOp::MulHiU => ((unsigned(x) * unsigned(y)) >> 32) as i64,
-            BinOp::Pow => 0,
+            BinOp::Pow | BinOp::Scale => 0,
         },
     )
 }

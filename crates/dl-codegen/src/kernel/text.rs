@@ -201,6 +201,6 @@ names!(UnOp: Neg "neg", Abs "abs", Not "not", Sqrt "sqrt", Rsqrt "rsqrt", Floor 
     Trunc "trunc", Exp "exp", Expm1 "expm1", Log "log", Log1p "log1p", Tanh "tanh", Sigmoid "sigmoid", Erf "erf",
     Sin "sin", Cos "cos");
 names!(BinOp: Add "add", Sub "sub", Mul "mul", Div "div", Rem "rem", Min "min", Max "max", Pow "pow", And "and",
-    Or "or", Xor "xor", Shl "shl", Shr "shr", Sar "sar", MulHiU "mulhiu");
+    Or "or", Xor "xor", Shl "shl", Shr "shr", Sar "sar", MulHiU "mulhiu", Scale "scale");
 names!(CmpOp: Eq "eq", Ne "ne", Lt "lt", Le "le", Gt "gt", Ge "ge");
 names!(ReduceOp: Sum "sum", Prod "prod", Max "max", Min "min", ArgMax "argmax", ArgMin "argmin");

@@ -17,19 +17,17 @@ const LN2_LOW: f32 = 1.428_606_8e-6;
 pub(super) fn exp(k: &mut Builder, x: Value) -> Value {
     // Beyond these the result is 0 or infinite anyway.
     let x = clamp(k, x, -104.0, 89.0);
-    let (n, p) = reduced(k, x);
+    let (whole, _, p) = reduced(k, x);
     let one = k.f32(1.0);
     let y = k.add(p, one);
-    let (first, second) = halves(k, n);
-    let (first, second) = (power(k, first), power(k, second));
-    let y = k.mul(y, first);
-    k.mul(y, second)
+    k.bin(BinOp::Scale, y, whole)
 }
 
 /// `e^x - 1`, 1.5 ulp.
 pub(super) fn expm1(k: &mut Builder, x: Value) -> Value {
     let clamped = clamp(k, x, -40.0, 89.0);
-    let (n, p) = reduced(k, clamped);
+    let (_, t, p) = reduced(k, clamped);
+    let n = low_bits(k, t);
     // 2^n p + 2^n - 1 = 2^b (2^a p + 2^a - 2^-b) where n = a + b, neither of which overflows.
     let (a, b) = halves(k, n);
     let zero = k.i32(0);
@@ -67,7 +65,8 @@ pub(super) fn tanh(k: &mut Builder, x: Value) -> Value {
     let top = k.f32(9.02);
     let t = k.bin(BinOp::Min, top, magnitude);
     let t = k.add(t, t);
-    let (n, p) = reduced(k, t);
+    let (_, t, p) = reduced(k, t);
+    let n = low_bits(k, t);
     let scale = power(k, n);
     let one = k.f32(1.0);
     let rest = k.sub(scale, one);
@@ -114,8 +113,8 @@ pub(super) fn sin_quarter(k: &mut Builder, z: Value) -> Value {
     k.mul_add(cube, p, z)
 }
 
-/// `n` (I32) and `e^r - 1`, where `x = n ln 2 + r` and `|r| <= ln 2 / 2`.
-fn reduced(k: &mut Builder, x: Value) -> (Value, Value) {
+/// The integer `n`, the same in the low bits of a number, and `e^r - 1`, where `x = n ln 2 + r` and `|r| <= ln 2 / 2`.
+fn reduced(k: &mut Builder, x: Value) -> (Value, Value, Value) {
     let (factor, rounder) = (k.f32(LOG2_E), k.f32(ROUNDER));
     let t = k.mul_add(x, factor, rounder);
     let whole = k.sub(t, rounder);
@@ -124,10 +123,14 @@ fn reduced(k: &mut Builder, x: Value) -> (Value, Value) {
     let r = k.mul_add(whole, low, r);
     let p = horner(k, r, &[1.386_011_1e-3, 8.366_642_5e-3, 4.166_756_2e-2, 1.666_654_2e-1, 4.999_999_7e-1]);
     let square = k.mul(r, r);
-    let p = k.mul_add(square, p, r);
+    (whole, t, k.mul_add(square, p, r))
+}
+
+/// The integer (I32) that was added to [`ROUNDER`].
+fn low_bits(k: &mut Builder, t: Value) -> Value {
     let bits = k.let_(Expr::Bitcast(t, DType::I32));
     let base = k.i32(ROUNDER.to_bits() as i32);
-    (k.sub(bits, base), p)
+    k.sub(bits, base)
 }
 
 /// `n` as a sum of two integers of half its size.

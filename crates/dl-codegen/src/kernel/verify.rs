@@ -294,6 +294,7 @@ impl Checker<'_> {
                         BinOp::And | BinOp::Or | BinOp::Xor => &[I64, I32, Bool],
                         BinOp::Shl | BinOp::Shr | BinOp::Sar => &[I64, I32],
                         BinOp::MulHiU => &[I32],
+                        BinOp::Scale => &[F32],
                     },
                 )?;
                 self.want(*b, &[self.dtype(*a)?])?;

@@ -214,6 +214,8 @@ impl Body<'_> {
             (BinOp::Or, Bool | I32 | I64) | (BinOp::Max, Bool) => op::PORD,
             (BinOp::Xor, Bool | I32 | I64) => op::PXORD,
             (BinOp::MulHiU, I32) => return Ok(self.mul_hi(a, b)),
+            (BinOp::Scale, F32) if evex => op::SCALEFPS,
+            (BinOp::Scale, F32) => return Ok(self.scale(a, b)),
             _ => return Err(Unsupported),
         };
         Ok(self.op2(instruction, a, b))
@@ -348,6 +350,19 @@ impl Body<'_> {
             (_, true) => return Err(Unsupported),
         };
         self.map(&[a], |e, x| Ok(e.op1i(instruction, x[0], amount)))
+    }
+
+    /// `a * 2^b` without AVX-512: two powers, as one may not be a number.
+    fn scale(&mut self, a: V, b: V) -> V {
+        let n = self.op1(op::CVTPS2DQ, b);
+        let first = self.op1i(op::PSRAD, n, 1);
+        let second = self.op2(op::PSUBD, n, first);
+        let bias = self.int(127);
+        [first, second].into_iter().fold(a, |product, half| {
+            let exponent = self.op2(op::PADDD, half, bias);
+            let power = self.op1i(op::PSLLD, exponent, 23);
+            self.op2(op::MULPS, product, power)
+        })
     }
 
     /// The high halves of 32-bit unsigned products.

@@ -117,6 +117,7 @@ ops! {
     FMADD231PD = 1 2 0xb8.w();
     RNDSCALEPS = 1 3 0x08;
     RNDSCALEPD = 1 3 0x09.wide();
+    SCALEFPS = 1 2 0x2c;
     CMPPS = 0 1 0xc2;
     CMPPD = 1 1 0xc2.wide();
     BLENDMPS = 1 2 0x65;
@@ -158,6 +159,7 @@ ops! {
 
     // Conversions.
     CVTDQ2PS = 0 1 0x5b;
+    CVTPS2DQ = 1 1 0x5b;
     CVTTPS2DQ = 2 1 0x5b;
     CVTPS2PD = 0 1 0x5a.tuple(Half);
     CVTPD2PS = 1 1 0x5a.wide();
