@@ -152,6 +152,13 @@ impl Graph {
         self.inputs.iter().find(|i| i.name == name)
     }
 
+    /// Whether a node is an input of a graph for inference that does not change from call to call, so that what is made
+    /// of it can be kept.
+    pub fn is_kept(&self, node: NodeId) -> bool {
+        let fixed = |i: &Input| matches!(i.kind, InputKind::Param | InputKind::Buffer | InputKind::Fixed);
+        self.inputs.iter().any(|i| i.node == node && fixed(i)) && self.outputs.iter().all(|o| o.role == Role::Result)
+    }
+
     /// The nodes of the results, in order.
     pub fn results(&self) -> impl Iterator<Item = NodeId> {
         self.outputs.iter().filter(|o| o.role == Role::Result).map(|o| o.node)

@@ -31,8 +31,26 @@ pub(crate) struct Target {
     pub(crate) profile: bool,
 }
 
-/// Compiles a graph without symbols, after all passes on it. Also returns what was fused and where values lie, as text.
-pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Kernels, String)> {
+/// A compiled graph.
+pub(crate) struct Assembled {
+    pub(crate) kernels: Kernels,
+    /// Copies of parameters in the order in which kernels read them, if any are kept.
+    pub(crate) copies: Option<Copies>,
+    /// What was fused and where values lie, as text.
+    pub(crate) explanation: String,
+}
+
+/// Kernels that copy parameters, to be run when these have changed.
+pub(crate) struct Copies {
+    pub(crate) kernels: Kernels,
+    /// The inputs of the graph that they read. The copies are their further inputs, and those of the graph's kernels.
+    pub(crate) reads: Vec<usize>,
+    /// Bytes of each copy.
+    pub(crate) bytes: Vec<usize>,
+}
+
+/// Compiles a graph without symbols, after all passes on it.
+pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<Assembled> {
     let internal = |what: &dyn Display| Error::internal(format!("compiling `{name}`"), what);
     let fused = fuse(graph);
     let plan = memory(graph, &fused);
@@ -46,18 +64,26 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
     }
     let mut layout = Layout::new(graph, &fused, &plan);
     let mut kernels = Distinct::default();
-    let mut steps: Vec<Draft> = vec![];
+    let (mut steps, mut once): (Vec<Draft>, Vec<Draft>) = (vec![], vec![]);
     let mut profile = target.profile.then(Profile::default);
     let arena = layout.sizes.arena;
     for group in 0..fused.groups.len() {
         let lowered = lower::group(graph, &fused, group).map_err(|e| internal(&e))?;
         // Temporary memory lives as long as its group.
-        let mut temps = Temps { end: arena, offsets: HashMap::new() };
+        let mut temps = Temps { end: arena, places: HashMap::new() };
+        let kept = layout.kept.len();
         let only = lowered.kernels.len() == 1;
         for LoweredKernel { kernel, bufs } in lowered.kernels {
             check_extents(name, &kernel)?;
+            if layout.keep(&kernel, &bufs, &mut temps) {
+                let places = layout.places(&bufs, &mut temps).map_err(|e| internal(&e))?;
+                let draft = Draft::new(&kernel, places);
+                once.push(Draft { code: kernels.add(kernel), commits: false, ..draft });
+                continue;
+            }
             let places = layout.places(&bufs, &mut temps).map_err(|e| internal(&e))?;
             if let Some(profile) = &mut profile {
+                let only = only || kept < layout.kept.len();
                 profile.push(graph, &fused.groups[group], &kernel, only, &places);
             }
             let draft = Draft::new(&kernel, places);
@@ -69,6 +95,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
     dump(name, &kernels, target).map_err(|e| internal(&e))?;
     let started = Instant::now();
     let library = jit::Library::compile(&kernels, &target.isa, target.pool.threads()).map_err(|e| internal(&e))?;
+    let library = Arc::new(library);
     let barriers = barriers(&steps);
     let _ = writeln!(
         explanation,
@@ -85,15 +112,45 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
     let late_checks = steps[first_commit..].iter().any(|step| step.checks);
     let (results, copies) = layout.outputs().map_err(|e| internal(&e))?;
     let fresh = layout.fresh.iter().map(|&output| bound_type(graph, output)).collect::<Result<_>>()?;
-    let steps = steps.into_iter().zip(barriers).map(|(step, barrier)| Step {
-        code: step.code,
-        parts: step.parts,
-        buffers: step.places,
-        barrier,
-        commits: step.commits,
+    if !once.is_empty() {
+        let bytes: usize = layout.kept.iter().sum();
+        let _ = writeln!(
+            explanation,
+            "{} more kernels copy parameters to {:.1} KiB in the order in which they are read, when they have changed",
+            once.len(),
+            bytes as f64 / 1024.0
+        );
+    }
+    let ready = |steps: Vec<Draft>, barriers: Vec<bool>| {
+        let steps = steps.into_iter().zip(barriers);
+        steps.map(|(Draft { code, parts, places: buffers, commits, .. }, barrier)| Step {
+            code,
+            parts,
+            buffers,
+            barrier,
+            commits,
+        })
+    };
+    let copies_made = (!once.is_empty()).then(|| {
+        let reads = layout.renumber(&mut once);
+        let barriers = self::barriers(&once);
+        let kernels = Kernels {
+            steps: ready(once, barriers).collect(),
+            results: vec![],
+            fresh: vec![],
+            copies: vec![],
+            sizes: Sizes { arena: 0, scratch: layout.sizes.scratch },
+            late_checks: false,
+            library: Arc::clone(&library),
+            pool: Arc::clone(&target.pool),
+            flush_denormals: target.flush_denormals,
+            profile: None,
+            kept: Default::default(),
+        };
+        Copies { kernels, reads, bytes: layout.kept.clone() }
     });
     let kernels = Kernels {
-        steps: steps.collect(),
+        steps: ready(steps, barriers).collect(),
         results,
         fresh,
         copies,
@@ -105,7 +162,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<(Ke
         profile,
         kept: Default::default(),
     };
-    Ok((kernels, explanation))
+    Ok(Assembled { kernels, copies: copies_made, explanation })
 }
 
 /// Refuses sizes at which a vector loop is too long.
@@ -245,7 +302,7 @@ fn barriers(steps: &[Draft]) -> Vec<bool> {
 /// Where the temporary memory of one group lies.
 struct Temps {
     end: usize,
-    offsets: HashMap<u32, usize>,
+    places: HashMap<u32, Place>,
 }
 
 /// Where values lie.
@@ -255,13 +312,15 @@ struct Layout<'a> {
     plan: &'a MemoryPlan,
     /// The outputs whose arrays kernels write: one for each value that is returned.
     fresh: Vec<NodeId>,
+    /// Bytes of the temporaries that are kept from call to call: inputs behind those of the graph.
+    kept: Vec<usize>,
     sizes: Sizes,
 }
 
 impl<'a> Layout<'a> {
     fn new(graph: &'a Graph, fused: &'a Fused, plan: &'a MemoryPlan) -> Layout<'a> {
         let sizes = Sizes { arena: aligned(plan.arena_bytes), scratch: 0 };
-        let mut layout = Layout { graph, fused, plan, fresh: vec![], sizes };
+        let mut layout = Layout { graph, fused, plan, fresh: vec![], kept: vec![], sizes };
         let results = graph.outputs.iter().filter(|o| !matches!(o.role, Role::Update(_)));
         for output in results.map(|o| o.node) {
             let root = |node| fused.root(node).filter(|r| plan.slots[r.index()] == Some(Slot::Result(*r)));
@@ -272,17 +331,65 @@ impl<'a> Layout<'a> {
         layout
     }
 
+    /// Whether a kernel only makes temporaries of what does not change from call to call; these then have a place that
+    /// is kept.
+    fn keep(&mut self, kernel: &Kernel, bufs: &[BufRef], temps: &mut Temps) -> bool {
+        let first = self.graph.inputs.len();
+        let fixed = |buf: &BufRef| match buf {
+            BufRef::Node(node) => self.fused.root(*node).is_some_and(|root| self.graph.is_kept(root)),
+            BufRef::Temp { index, .. } => matches!(temps.places.get(index), Some(Place::Input(at)) if *at >= first),
+            BufRef::Scratch { .. } => true,
+        };
+        let fresh = |buf: &BufRef| matches!(buf, BufRef::Temp { index, .. } if !temps.places.contains_key(index));
+        let all = bufs.iter().zip(&kernel.bufs).all(|(buf, access)| match access.access {
+            Access::Read | Access::Scratch => fixed(buf),
+            Access::Write => fresh(buf),
+            Access::ReadWrite => false,
+        });
+        let writes = bufs.iter().zip(&kernel.bufs).filter(|(_, b)| b.access == Access::Write).map(|(buf, _)| *buf);
+        let writes: Vec<BufRef> = writes.collect();
+        if !all || writes.is_empty() {
+            return false;
+        }
+        for buf in writes {
+            if let BufRef::Temp { index, bytes } = buf {
+                temps.places.insert(index, Place::Input(first + self.kept.len()));
+                self.kept.push(bytes as usize);
+            }
+        }
+        true
+    }
+
+    /// Numbers the inputs of steps that copy parameters: first those of the graph that they read, which are returned,
+    /// then the copies.
+    fn renumber(&self, steps: &mut [Draft]) -> Vec<usize> {
+        let first = self.graph.inputs.len();
+        let inputs = |steps: &[Draft]| -> Vec<usize> {
+            let places = steps.iter().flat_map(|step| &step.places);
+            places.filter_map(|place| if let Place::Input(at) = place { Some(*at) } else { None }).collect()
+        };
+        let mut reads: Vec<usize> = inputs(steps).into_iter().filter(|at| *at < first).collect();
+        reads.sort_unstable();
+        reads.dedup();
+        for place in steps.iter_mut().flat_map(|step| &mut step.places) {
+            if let Place::Input(at) = place {
+                *at = reads.iter().position(|read| read == at).unwrap_or(reads.len() + at.saturating_sub(first));
+            }
+        }
+        reads
+    }
+
     fn places(&mut self, bufs: &[BufRef], temps: &mut Temps) -> Result<Vec<Place>, String> {
         let mut scratch = 0;
         let mut places = vec![];
         for buf in bufs {
             places.push(match *buf {
                 BufRef::Node(node) => self.place(node)?,
-                BufRef::Temp { index, bytes } => Place::Arena(*temps.offsets.entry(index).or_insert_with(|| {
+                BufRef::Temp { index, bytes } => *temps.places.entry(index).or_insert_with(|| {
                     let start = temps.end;
                     temps.end += aligned(bytes);
-                    start
-                })),
+                    Place::Arena(start)
+                }),
                 BufRef::Scratch { bytes } => {
                     let start = scratch;
                     scratch += aligned(bytes);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use dl_ir::passes::{self, bind::BindError, split::Split};
 use dl_ir::{Bindings, DType, DimError, Graph, InputKind, Loc, NodeId, Order, Role};
 
-use crate::assemble::{Target, assemble};
+use crate::assemble::{Assembled, Copies, Target, assemble};
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
 use crate::kernels::Kernels;
@@ -72,18 +72,56 @@ pub(crate) fn compile(
         false => None,
     };
     let assembled = |graph: Graph| {
-        let (kernels, explanation) = assemble(name, &graph, target)?;
-        program(context, name, graph, Code::Kernels(Box::new(kernels)), explanation)
+        let Assembled { kernels, copies, explanation } = assemble(name, &graph, target)?;
+        let mut program = program(context, name, graph, Code::Kernels(Box::new(kernels)), explanation)?;
+        let copies = copies.map(|copies| copying(&mut program, copies));
+        Ok((program, copies))
     };
-    let Some(Split { prologue, main }) = split else { return assembled(graph) };
+    let Some(Split { prologue, main }) = split else {
+        let (mut program, copies) = assembled(graph)?;
+        program.prologue = copies.map(|copies| Box::new(Prologue::new(vec![copies], &program.inputs)));
+        return Ok(program);
+    };
     if target.dump.graph {
         eprint!("; `{name}`, when parameters have changed\n{prologue}; `{name}`, each call\n{main}");
     }
-    let (prologue, mut main) = (assembled(prologue)?, assembled(main)?);
+    let ((prologue, _), (mut main, copies)) = (assembled(prologue)?, assembled(main)?);
     main.explanation += "when parameters have changed, before the next call:\n";
     main.explanation += &prologue.explanation;
-    main.prologue = Some(Box::new(Prologue::new(prologue)));
+    let programs = std::iter::once(prologue).chain(copies).collect();
+    main.prologue = Some(Box::new(Prologue::new(programs, &main.inputs)));
     Ok(main)
+}
+
+/// The program that makes copies of parameters for `reader`, which gets them as further inputs.
+fn copying(reader: &mut Program, copies: Copies) -> Program {
+    let Copies { kernels, reads, bytes } = copies;
+    // None of them is staged.
+    let read = |&at: &usize| InputSlot { staged: 0..0, ..reader.inputs[at].clone() };
+    let mut inputs: Vec<InputSlot> = reads.iter().map(read).collect();
+    let kept = reader.inputs.iter().filter(|slot| matches!(slot.source, InputSource::Fixed(_))).count();
+    let copied = bytes.into_iter().enumerate().map(|(at, bytes)| InputSlot {
+        source: InputSource::Fixed(kept + at),
+        staged: 0..0,
+        dtype: DType::U8,
+        shape: vec![bytes],
+    });
+    let copied: Vec<InputSlot> = copied.collect();
+    reader.inputs.extend_from_slice(&copied);
+    inputs.extend(copied);
+    Program {
+        name: reader.name.clone(),
+        inputs,
+        commits: false,
+        staging: 0,
+        stages: Default::default(),
+        state: vec![],
+        graph: Graph::default(),
+        code: Code::Kernels(Box::new(kernels)),
+        prologue: None,
+        places: reader.places.clone(),
+        explanation: String::new(),
+    }
 }
 
 /// The program of a graph that has been compiled to `code`.

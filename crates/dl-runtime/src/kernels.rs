@@ -33,7 +33,7 @@ pub(crate) struct Kernels {
     /// Whether a kernel that checks indices runs after one that writes to the model.
     pub(crate) late_checks: bool,
     /// The code of the steps.
-    pub(crate) library: Library,
+    pub(crate) library: Arc<Library>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) flush_denormals: bool,
     /// Present if the steps are timed.

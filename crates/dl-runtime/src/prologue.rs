@@ -9,9 +9,11 @@ use crate::params::Params;
 use crate::pool::lock;
 use crate::program::Program;
 
-/// A program that writes values to keep, and those of its last run.
+/// Programs that write values to keep, each reading those of the ones before it, and the values of the last run.
 pub(crate) struct Prologue {
-    pub(crate) program: Program,
+    programs: Vec<Program>,
+    /// What is kept, as the program reads it that all this is for.
+    slots: Vec<InputSlot>,
     kept: Mutex<Option<Kept>>,
 }
 
@@ -22,8 +24,10 @@ struct Kept {
 }
 
 impl Prologue {
-    pub(crate) fn new(program: Program) -> Prologue {
-        Prologue { program, kept: Mutex::default() }
+    /// What `programs` compute for one with these inputs.
+    pub(crate) fn new(programs: Vec<Program>, inputs: &[InputSlot]) -> Prologue {
+        let fixed = inputs.iter().filter(|slot| matches!(slot.source, InputSource::Fixed(_)));
+        Prologue { programs, slots: fixed.cloned().collect(), kept: Mutex::default() }
     }
 
     /// The values for these parameters, computed now if they have changed; other threads that need them wait.
@@ -37,9 +41,10 @@ impl Prologue {
             Some(Ok(values)) => values,
             _ => self.memory()?,
         };
-        let inputs =
-            Inputs { args: &[], params: Weights::Read(params), fixed: &values, state: None, scalars: &[], key: [0; 2] };
-        run(&self.program, inputs)?;
+        for program in &self.programs {
+            let params = Weights::Read(params);
+            run(program, Inputs { args: &[], params, fixed: &values, state: None, scalars: &[], key: [0; 2] })?;
+        }
         let values = Arc::new(values);
         *kept = Some(Kept { version: params.version(), values: Arc::clone(&values) });
         Ok(values)
@@ -47,14 +52,11 @@ impl Prologue {
 
     /// Bytes of all values.
     pub(crate) fn bytes(&self) -> usize {
-        self.slots().map(|slot| slot.shape.iter().product::<usize>() * slot.dtype.size()).sum()
+        self.slots.iter().map(|slot| slot.shape.iter().product::<usize>() * slot.dtype.size()).sum()
     }
 
     fn memory(&self) -> Result<Vec<Tensor>> {
-        self.slots().map(|slot| Tensor::zeros(slot.dtype, &slot.shape, &self.program.name)).collect()
-    }
-
-    fn slots(&self) -> impl Iterator<Item = &InputSlot> {
-        self.program.inputs.iter().filter(|slot| matches!(slot.source, InputSource::Fixed(_)))
+        let name = self.programs.first().map_or("", |program| &program.name);
+        self.slots.iter().map(|slot| Tensor::zeros(slot.dtype, &slot.shape, name)).collect()
     }
 }

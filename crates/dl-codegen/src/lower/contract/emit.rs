@@ -17,7 +17,8 @@ const SUM_PART: u64 = 1 << 16;
 /// Writes the kernels of a contraction and of what the group does with its result.
 pub(super) fn lower(w: &mut Writer<'_>, c: &Contraction) -> Result<(), LowerError> {
     let sizes: Vec<u64> = shape(w.graph, w.anchor).iter().map(|&s| s as u64).collect();
-    let Some(mut plan) = plan(c, &sizes) else { return Ok(()) };
+    let kept = [c.a, c.b].map(|o| w.is_kept(o));
+    let Some(mut plan) = plan(c, &sizes, kept) else { return Ok(()) };
     let (mut a, mut b) = operands(c, &plan);
     // How far a block of columns moves in the right operand.
     let mut panel = plan.n.map_or(0, |n| plan.free[n.axis].b * n.size as i64);

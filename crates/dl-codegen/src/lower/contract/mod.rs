@@ -107,6 +107,11 @@ impl<'g> Writer<'g> {
         Ok((Operand { source: Source::Node(view.root), offset: view.offset }, view))
     }
 
+    /// Whether copies of an operand are kept from call to call, as it changes with the parameters only.
+    fn is_kept(&self, operand: Operand) -> bool {
+        matches!(operand.source, Source::Node(node) if self.graph.is_kept(node))
+    }
+
     /// A fresh temporary of `len` elements.
     pub fn temp(&mut self, len: u64) -> Source {
         self.temps += 1;

@@ -150,8 +150,8 @@ impl Plan {
 }
 
 /// Plans a contraction; `None` if its result is empty. Neighbouring axes of the result may become one loop, so that
-/// their coordinates are quotients and remainders of its counter.
-pub(super) fn plan(c: &Contraction, sizes: &[u64]) -> Option<Plan> {
+/// their coordinates are quotients and remainders of its counter. `kept` says of which operand a copy is made only once.
+pub(super) fn plan(c: &Contraction, sizes: &[u64], kept: [bool; 2]) -> Option<Plan> {
     let (mut free, mut sums) = (vec![], vec![]);
     for l in c.loops.iter().filter(|l| l.extent != 1) {
         match l.out {
@@ -170,7 +170,7 @@ pub(super) fn plan(c: &Contraction, sizes: &[u64]) -> Option<Plan> {
         sums = vec![Axis { extent: 0, a: 0, b: 0, outs: vec![] }];
     }
     let sums = merge_sums(sums);
-    let mut p = roles(swap, free, sums);
+    let mut p = roles(swap, free, sums, kept[usize::from(!swap)]);
     p.block(c.again);
     Some(p)
 }
@@ -237,7 +237,7 @@ fn chains(outer: &Axis, inner: &Axis) -> bool {
 }
 
 /// Chooses rows, columns, the vector axis and what is packed.
-fn roles(swap: bool, free: Vec<Axis>, mut sums: Vec<Axis>) -> Plan {
+fn roles(swap: bool, free: Vec<Axis>, mut sums: Vec<Axis>, kept: bool) -> Plan {
     let last = free.len().checked_sub(1);
     let lead = last.map(|i| &free[i]);
     let both = lead.is_some_and(|x| x.a == x.b && (x.a == 0 || x.a == 1) && x.extent >= LANES);
@@ -255,9 +255,10 @@ fn roles(swap: bool, free: Vec<Axis>, mut sums: Vec<Axis>) -> Plan {
     let (form, pack, inner) = if both {
         (Form::Both, Pack::No, None)
     } else if width >= LANES && step == 1 {
-        let pack = (far || large) && height >= WORTH_A_COPY;
+        let apart = kept && depth > 1 && sums.last().is_some_and(|s| s.b > 64);
+        let pack = (far || large) && height >= WORTH_A_COPY || apart;
         (Form::Columns, if pack { Pack::Columns } else { Pack::No }, None)
-    } else if width >= LANES && height >= FEW_ROWS {
+    } else if width >= LANES && (height >= FEW_ROWS || kept && width >= 4 * LANES) {
         (Form::Columns, Pack::Columns, None)
     } else if let Some(k) = unit(&|s| s.a == 1 && s.b == 1) {
         (Form::Sums, Pack::No, Some(k))
