@@ -18,6 +18,7 @@ mod expr;
 mod contract;
 mod lir;
 pub mod op;
+mod plain;
 mod tile;
 mod transpose;
 mod vector;

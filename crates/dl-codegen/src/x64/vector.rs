@@ -25,6 +25,7 @@ pub fn vector(
     if extent < lanes / 2 || !evex && !(extent % lanes == 0 || simple_tail(kernel, body)) {
         return Err(Unsupported);
     }
+    let body = &*super::plain::plain(body);
     let mut last = Err(Unsupported);
     for most in PINNED {
         let b = Body::new(kernel, ranges, evex, outside, most);
