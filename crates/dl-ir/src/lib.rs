@@ -8,12 +8,14 @@ mod error;
 pub mod eval;
 mod graph;
 mod module;
+#[cfg(feature = "nn")]
 pub mod nn;
 mod op;
 mod ops;
 pub mod passes;
 pub mod plan;
 pub mod random;
+pub mod suggest;
 pub mod text;
 mod types;
 mod verify;
