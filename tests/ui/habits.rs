@@ -1,4 +1,4 @@
-//! Habits from elsewhere: `self`, generics, a forgotten `;`, a misspelt attribute. Each is one error.
+//! Habits from elsewhere: `self`, generics, a forgotten `;`, lower case, a misspelt attribute. Each is one error.
 dl::model! {
     pub model Generic<T> {
         let a = Relu;
@@ -14,6 +14,16 @@ dl::model! {
 
         pub fn on_self(x: f32[N, 4]) -> f32[N, 4] {
             self.layer(x) + self.layer.forward(x) + self.forward(x)
+        }
+
+        pub fn typed(x: f32[batch, 4]) -> f32[4] {
+            let h: f32 = layer(x);
+            h.mean(axis = 0)
+        }
+
+        #[train]
+        fn private(x: f32[N, 4]) -> f32 {
+            layer(x).mean()
         }
 
         #[trian]

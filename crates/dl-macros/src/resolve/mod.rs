@@ -162,6 +162,8 @@ impl<'a, 'd> Resolver<'a, 'd> {
                     function.name
                 );
                 self.diagnostics.at_span(train.span, message);
+                // Public it would need no caller.
+                self.used.insert(&function.name);
             }
         }
     }
