@@ -26,12 +26,18 @@ pub struct MachineCode {
     bytes: Vec<u8>,
     alignment: u64,
     relocations: Vec<(u32, Reloc, ModuleRelocTarget, i64)>,
+    leaves: usize,
 }
 
 impl MachineCode {
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// How many of its loops and contractions are leaves: functions of wide vectors that Cranelift's code calls.
+    pub fn leaves(&self) -> usize {
+        self.leaves
     }
 
     /// Whether there is no code.
@@ -75,6 +81,7 @@ pub fn compile(kernel: &Kernel, isa: &Isa) -> Result<MachineCode, Error> {
         bytes,
         alignment: if leaves.is_empty() { u64::from(compiled.buffer.alignment) } else { LEAF_ALIGN as u64 },
         relocations,
+        leaves: leaves.len(),
     })
 }
 
@@ -87,14 +94,23 @@ pub fn clif(kernel: &Kernel, isa: &Isa) -> Result<String, Error> {
     Ok(emit(&expand(kernel), isa, &mut FunctionBuilderContext::new()).0.display().to_string())
 }
 
-/// The machine code of a kernel, as text.
+/// The machine code of a kernel, as text; that of its leaves as bytes, for a disassembler.
 ///
 /// # Errors
 /// As [`compile`].
 pub fn asm(kernel: &Kernel, isa: &Isa) -> Result<String, Error> {
-    let (context, _) = lower(kernel, isa, true)?;
+    let (context, leaves) = lower(kernel, isa, true)?;
     let text = context.compiled_code().and_then(|code| code.vcode.clone());
-    text.ok_or_else(|| fail(kernel, "there is no code"))
+    let mut text = text.ok_or_else(|| fail(kernel, "there is no code"))?;
+    for (i, leaf) in leaves.iter().enumerate() {
+        // Cranelift calls it `u1:i`.
+        text += &format!("leaf u{LEAVES}:{i} ({} bytes):\n", leaf.len());
+        for line in leaf.chunks(32) {
+            let bytes: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+            text += &format!("  {}\n", bytes.join(" "));
+        }
+    }
+    Ok(text)
 }
 
 /// Kernels in executable memory, for as long as this lives.

@@ -105,7 +105,7 @@ impl Body<'_> {
         }
         let zero = self.int(0);
         Ok(match self.evex() {
-            true => self.to_mask(op::PCMPD, loaded, zero, 4),
+            true => self.masking(op::PCMPD, loaded, zero, 4),
             false => self.op2(op::PCMPGTD, loaded, zero),
         })
     }
@@ -189,15 +189,7 @@ impl Body<'_> {
         self.op2(op, a, b)
     }
 
-    fn store_part(
-        &mut self,
-        memory: DType,
-        addr: Addr,
-        stride: i64,
-        i: usize,
-        from: V,
-        mask: Option<V>,
-    ) -> Result<()> {
+    fn store_part(&mut self, memory: DType, addr: Addr, stride: i64, i: usize, from: V, mask: Option<V>) -> Result<()> {
         let addr = self.part_address(memory, addr, stride, i)?;
         let (wide, width) = (is_wide(memory), self.code.width);
         if stride != 1 {

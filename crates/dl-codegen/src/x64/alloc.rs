@@ -7,9 +7,11 @@
 
 use std::collections::HashMap;
 
-use super::asm::{Asm, Base, Cond, Gpr, Masked, Mem, Reg, Rm, Width};
+use super::asm::{Asm, Base, Cond, Gpr, Mask, Masked, Mem, Reg, Rm, Width};
 use super::lir::{Addr, AddrBase, Carried, End, General, Home, Inst, Kind, Loop, Src, V};
+use super::liveness::{length, number, pressure};
 use super::op::{self, Op};
+use super::{Result, Unsupported};
 
 /// Bytes of a saved register.
 const SLOT: i32 = 64;
@@ -50,6 +52,10 @@ pub struct Code {
     masks: Vec<Option<V>>,
     /// Bytes of the stack in use, from the stack pointer upwards.
     frame: i32,
+    /// Places on the stack whose names are gone.
+    spare: Vec<i32>,
+    /// Whether registers ran out.
+    pub short: bool,
     /// Registers that the running instruction needs.
     locked: Vec<V>,
     /// What becomes of a name at the end of a loop: it takes the register of another one.
@@ -69,6 +75,8 @@ impl Code {
             vectors: vec![None; count],
             masks: vec![None; if evex { MASKS.end } else { 0 }],
             frame: 0,
+            spare: vec![],
+            short: false,
             locked: vec![],
             hints: HashMap::new(),
             placed: vec![],
@@ -111,15 +119,15 @@ impl Code {
     }
 
     /// Gives a name a register until [`Code::drop`], undefined or loaded from its home.
-    pub fn hold(&mut self, v: V) -> u8 {
-        let reg = match self.names[v.0 as usize].reg {
-            Some(reg) => reg,
-            None if self.home(v) == Home::None => self.allocate(v),
-            None => self.fetch(v),
-        };
+    pub fn hold(&mut self, v: V) -> Result<()> {
+        match self.names[v.0 as usize].reg {
+            Some(_) => {}
+            None if self.home(v) == Home::None => _ = self.allocate(v)?,
+            None => _ = self.fetch(v)?,
+        }
         self.names[v.0 as usize].held = true;
         self.locked.clear();
-        reg
+        Ok(())
     }
 
     /// Takes a given register for a name that is already in it.
@@ -152,23 +160,24 @@ impl Code {
         Reg(self.names[v.0 as usize].reg.unwrap_or_else(|| unreachable!("{v:?} is held")))
     }
 
-    /// Encodes instructions. Names that are not held are gone afterwards.
-    pub fn run(&mut self, insts: &[Inst]) {
+    /// Encodes instructions. Names that are not held are gone afterwards. Fails if held names leave too few registers.
+    pub fn run(&mut self, insts: &[Inst]) -> Result<()> {
         let mut position = self.position;
         let mut uses = vec![];
         number(insts, &mut position, &mut uses);
         for (v, at) in uses.into_iter().rev() {
             self.names[v.0 as usize].uses.push(at);
         }
-        self.block(insts);
+        self.block(insts)?;
         let live: Vec<V> = self.vectors.iter().chain(&self.masks).flatten().copied().collect();
         live.into_iter().for_each(|v| self.release(v));
+        Ok(())
     }
 
-    fn block(&mut self, insts: &[Inst]) {
+    fn block(&mut self, insts: &[Inst]) -> Result<()> {
         for inst in insts {
             self.position += 1;
-            self.inst(inst);
+            self.inst(inst)?;
             self.locked.clear();
             let mut done = vec![];
             inst.reads(&mut |v| done.push(v));
@@ -177,6 +186,7 @@ impl Code {
                 self.pass(v);
             }
         }
+        Ok(())
     }
 
     /// Forgets uses up to now, and the name if that was its last.
@@ -188,6 +198,10 @@ impl Code {
         }
         if uses.is_empty() {
             self.release(v);
+            let info = &mut self.names[v.0 as usize];
+            if !info.held {
+                self.spare.extend(info.slot.take());
+            }
         }
     }
 
@@ -214,40 +228,41 @@ impl Code {
     }
 
     /// A register for a name.
-    fn allocate(&mut self, v: V) -> u8 {
+    fn allocate(&mut self, v: V) -> Result<u8> {
         let first = if self.kind(v) == Kind::Mask { MASKS.start } else { 0 };
         let free = self.holders(v).iter().skip(first).position(Option::is_none).map(|at| at + first);
-        let reg = free.unwrap_or_else(|| self.evict(v));
+        let reg = free.map_or_else(|| self.evict(v), Ok)?;
         self.holders(v)[reg] = Some(v);
         self.names[v.0 as usize].reg = Some(reg as u8);
         self.locked.push(v);
-        reg as u8
+        Ok(reg as u8)
     }
 
     /// Frees the register whose name is needed last.
-    fn evict(&mut self, like: V) -> usize {
+    fn evict(&mut self, like: V) -> Result<usize> {
         let holders = self.holders(like).clone();
         let next = |v: &V| self.names[v.0 as usize].uses.last().copied().unwrap_or(u32::MAX);
         let can = |v: &V| !self.names[v.0 as usize].held && !self.locked.contains(v);
-        let (reg, victim) = holders
+        let found = holders
             .iter()
             .enumerate()
             .filter_map(|(reg, v)| Some((reg, (*v)?)))
             .filter(|(_, v)| can(v))
             .max_by_key(|(_, v)| next(v))
-            .unwrap_or_else(|| unreachable!("held names leave registers for one instruction"));
+            .ok_or(Unsupported);
+        self.short |= found.is_err();
+        let (reg, victim) = found?;
         self.save(victim);
         self.names[victim.0 as usize].reg = None;
         self.holders(like)[reg] = None;
-        reg
+        Ok(reg)
     }
 
     /// Makes sure that a name is in memory, too.
     fn save(&mut self, v: V) {
         let Info { kind, home, reg, slot, .. } = self.names[v.0 as usize];
         let (Some(reg), Home::None, None) = (reg, home, slot) else { return };
-        let slot = self.frame;
-        self.frame += SLOT;
+        let slot = self.spare.pop().unwrap_or_else(|| self.reserve(SLOT));
         self.names[v.0 as usize].slot = Some(slot);
         let mem = Rm::Mem(Mem::at(Gpr::RSP, slot));
         match kind {
@@ -257,12 +272,12 @@ impl Code {
     }
 
     /// The register of a name, which is loaded if it is in memory.
-    fn fetch(&mut self, v: V) -> u8 {
+    fn fetch(&mut self, v: V) -> Result<u8> {
         self.locked.push(v);
         if let Some(reg) = self.names[v.0 as usize].reg {
-            return reg;
+            return Ok(reg);
         }
-        let reg = self.allocate(v);
+        let reg = self.allocate(v)?;
         let Info { kind, home, slot, .. } = self.names[v.0 as usize];
         let (op, mem) = match home {
             Home::Const(c, wide) => (broadcast(wide), Mem::constant(c)),
@@ -275,33 +290,33 @@ impl Code {
         };
         let width = if kind == Kind::Mask { Width::B16 } else { self.width };
         self.asm.vector(op, width, reg, 0, Rm::Mem(mem), Masked::default(), &[]);
-        reg
+        Ok(reg)
     }
 
     /// The last operand of an instruction: memory, where the instruction can read the name from there.
-    fn operand(&mut self, op: Op, width: Width, b: Src) -> Rm {
+    fn operand(&mut self, op: Op, width: Width, b: Src) -> Result<Rm> {
         let v = match b {
             Src::V(v) => v,
-            Src::Mem(addr) => return Rm::Mem(self.mem(addr)),
+            Src::Mem(addr) => return Ok(Rm::Mem(self.mem(addr))),
         };
         let info = &self.names[v.0 as usize];
         if info.reg.is_some() || self.kind(v) == Kind::Mask {
-            let reg = self.fetch(v);
-            return if self.kind(v) == Kind::Mask { Rm::Mask(super::asm::Mask(reg)) } else { Rm::Reg(Reg(reg)) };
+            let reg = self.fetch(v)?;
+            return Ok(if self.kind(v) == Kind::Mask { Rm::Mask(Mask(reg)) } else { Rm::Reg(Reg(reg)) });
         }
-        let again = info.uses.iter().filter(|at| **at > self.position).count() > 0;
+        let again = info.uses.iter().any(|at| *at > self.position);
         let room = self.vectors.iter().filter(|r| r.is_none()).count() > 2;
         let whole = width == self.width && op.tuple == op::Tuple::Full;
         if again && room || !whole || !self.asm.evex {
-            return Rm::Reg(Reg(self.fetch(v)));
+            return Ok(Rm::Reg(Reg(self.fetch(v)?)));
         }
-        match (info.home, info.slot) {
+        Ok(match (info.home, info.slot) {
             (Home::Const(c, wide), _) if wide == op.w => Rm::Splat(Mem::constant(c)),
             (Home::Arg(at, wide), _) if wide == op.w => Rm::Splat(Mem::at(ARGS, at)),
             (Home::Vector(c), _) => Rm::Mem(Mem::constant(c)),
             (Home::None, Some(slot)) => Rm::Mem(Mem::at(Gpr::RSP, slot)),
-            _ => Rm::Reg(Reg(self.fetch(v))),
-        }
+            _ => Rm::Reg(Reg(self.fetch(v)?)),
+        })
     }
 
     fn mem(&mut self, addr: Addr) -> Mem {
@@ -316,9 +331,9 @@ impl Code {
     }
 
     /// The register for a result: its own if it is held, that of the name whose place it will take, or a fresh one.
-    fn result(&mut self, v: V) -> u8 {
+    fn result(&mut self, v: V) -> Result<u8> {
         if let Some(reg) = self.names[v.0 as usize].reg {
-            return reg;
+            return Ok(reg);
         }
         if let Some(&Hint { old, end }) = self.hints.get(&v)
             && self.names[old.0 as usize].uses.iter().all(|at| *at <= self.position || *at >= end)
@@ -331,16 +346,16 @@ impl Code {
             self.names[v.0 as usize].reg = Some(reg);
             self.names[v.0 as usize].held = true;
             self.holders(v)[reg as usize] = Some(v);
-            return reg;
+            return Ok(reg);
         }
         self.allocate(v)
     }
 
     /// The register for a result that starts as `from`: taken over if that is used up, else copied.
-    fn result_from(&mut self, to: V, from: V) -> u8 {
-        let source = self.fetch(from);
+    fn result_from(&mut self, to: V, from: V) -> Result<u8> {
+        let source = self.fetch(from)?;
         if to == from {
-            return source;
+            return Ok(source);
         }
         // A register that is to be overwritten first must not hold another operand.
         if self.hints.get(&to).is_some_and(|hint| hint.old != from) {
@@ -351,11 +366,11 @@ impl Code {
             self.names[to.0 as usize].reg = Some(source);
             self.holders(to)[source as usize] = Some(to);
             self.locked.push(to);
-            return source;
+            return Ok(source);
         }
-        let reg = self.result(to);
+        let reg = self.result(to)?;
         self.copy(self.kind(to), reg, source);
-        reg
+        Ok(reg)
     }
 
     fn copy(&mut self, kind: Kind, to: u8, from: u8) {
@@ -365,32 +380,32 @@ impl Code {
         match kind {
             Kind::Vector => self.asm.v(op::MOVAPS, self.width, Reg(to), Reg(0), Reg(from)),
             Kind::Mask => {
-                let from = Rm::Mask(super::asm::Mask(from));
+                let from = Rm::Mask(Mask(from));
                 self.asm.vector(op::KMOVW, Width::B16, to, 0, from, Masked::default(), &[]);
             }
         }
     }
 
-    fn masked(&mut self, mask: Option<V>, zero: bool) -> Masked {
-        match mask {
-            Some(mask) => Masked { mask: self.fetch(mask), zero },
+    fn masked(&mut self, mask: Option<V>, zero: bool) -> Result<Masked> {
+        Ok(match mask {
+            Some(mask) => Masked { mask: self.fetch(mask)?, zero },
             None => Masked::default(),
-        }
+        })
     }
 
-    fn inst(&mut self, inst: &Inst) {
+    fn inst(&mut self, inst: &Inst) -> Result<()> {
         match *inst {
             Inst::Op { op, width, to, a, b, immediate, mask, merge } => {
-                let a = a.map_or(0, |a| self.fetch(a));
+                let a = a.map_or(Ok(0), |a| self.fetch(a))?;
                 // The moves that narrow write their last operand.
-                let b = self.operand(op, width, b);
-                let masked = self.masked(mask, merge.is_none() && op.zeroes());
+                let b = self.operand(op, width, b)?;
+                let masked = self.masked(mask, merge.is_none() && op.zeroes())?;
                 let reg = match merge {
-                    Some(merge) => self.result_from(to, merge),
+                    Some(merge) => self.result_from(to, merge)?,
                     None => {
                         // A result may take the register of an operand that is used up.
                         inst.reads(&mut |v| self.pass(v));
-                        self.result(to)
+                        self.result(to)?
                     }
                 };
                 let immediate = immediate.as_ref().map_or(&[][..], std::slice::from_ref);
@@ -401,28 +416,28 @@ impl Code {
                     b => self.asm.vector(op, width, reg, a, b, masked, immediate),
                 }
             }
-            Inst::MulAdd { wide, to, a, b, c } => self.mul_add(wide, to, [a, b, c]),
+            Inst::MulAdd { wide, to, a, b, c } => self.mul_add(wide, to, [a, b, c])?,
             Inst::Blend { op, to, mask, a, b } => {
-                let (mask, a, b) = (self.fetch(mask), self.fetch(a), self.fetch(b));
-                let reg = self.result(to);
+                let (mask, a, b) = (self.fetch(mask)?, self.fetch(a)?, self.fetch(b)?);
+                let reg = self.result(to)?;
                 // Where the mask is set, the last operand.
                 self.asm.vi(op, self.width, Reg(reg), Reg(b), Reg(a), mask << 4);
             }
             Inst::Store { op, width, to, from, mask } => {
-                let from = self.fetch(from);
+                let from = self.fetch(from)?;
                 if self.asm.evex {
-                    let masked = self.masked(mask, false);
+                    let masked = self.masked(mask, false)?;
                     let mem = self.mem(to);
                     self.asm.vector(op, width, from, 0, Rm::Mem(mem), masked, &[]);
                 } else {
-                    let mask = mask.map_or(0, |m| self.fetch(m));
+                    let mask = mask.map_or(Ok(0), |m| self.fetch(m))?;
                     let mem = self.mem(to);
                     self.asm.vector(op, width, from, mask, Rm::Mem(mem), Masked::default(), &[]);
                 }
             }
             Inst::Gather { op, width, to, base, lanes, mask } => {
-                let (lanes, mask) = (self.fetch(lanes), self.fetch(mask));
-                let reg = self.result(to);
+                let (lanes, mask) = (self.fetch(lanes)?, self.fetch(mask)?);
+                let reg = self.result(to)?;
                 self.asm.v(op::PXORD, self.width, Reg(reg), Reg(reg), Reg(reg));
                 let mem = self.mem(base);
                 let Base::Gpr(base) = mem.base else { unreachable!("a register") };
@@ -430,45 +445,47 @@ impl Code {
                 self.asm.vector(op, width, reg, 0, rm, Masked { mask, zero: false }, &[]);
             }
             Inst::Scatter { op, width, from, base, lanes, mask } => {
-                let (from, lanes, mask) = (self.fetch(from), self.fetch(lanes), self.fetch(mask));
+                let (from, lanes, mask) = (self.fetch(from)?, self.fetch(lanes)?, self.fetch(mask)?);
                 let mem = self.mem(base);
                 let Base::Gpr(base) = mem.base else { unreachable!("a register") };
                 let rm = Rm::Lanes(base, Reg(lanes), 0, mem.disp);
                 self.asm.vector(op, width, from, 0, rm, Masked { mask, zero: false }, &[]);
             }
             Inst::Spread { op, width, to, from } => {
-                let reg = self.result(to);
+                let reg = self.result(to)?;
                 self.asm.vector(op, width, reg, 0, Rm::Gpr(from), Masked::default(), &[]);
             }
             Inst::General(general) => self.general(general),
-            Inst::Loop(ref l) => self.repeat(l),
+            Inst::Loop(ref l) => self.repeat(l)?,
         }
+        Ok(())
     }
 
-    fn mul_add(&mut self, wide: bool, to: V, [a, b, c]: [V; 3]) {
+    fn mul_add(&mut self, wide: bool, to: V, [a, b, c]: [V; 3]) -> Result<()> {
         let [f213, f231] = match wide {
             false => [op::FMADD213PS, op::FMADD231PS],
             true => [op::FMADD213PD, op::FMADD231PD],
         };
         let width = self.width;
-        let [ra, rb] = [a, b].map(|v| self.fetch(v));
+        let (ra, rb) = (self.fetch(a)?, self.fetch(b)?);
         let distinct = a != b && a != c && b != c;
         let replaces = self.hints.get(&to).is_some_and(|hint| hint.old == c);
         if to == c || replaces || distinct && self.dies(c) || !(distinct && (self.dies(a) || self.dies(b))) {
-            let reg = self.result_from(to, c);
-            return self.asm.v(f231, width, Reg(reg), Reg(ra), Reg(rb));
+            let reg = self.result_from(to, c)?;
+            self.asm.v(f231, width, Reg(reg), Reg(ra), Reg(rb));
+            return Ok(());
         }
         // `to` is a factor at first: the sum may come from memory.
         let (first, other) = if self.dies(a) { (a, rb) } else { (b, ra) };
-        let c = self.operand(f213, width, Src::V(c));
-        let reg = self.result_from(to, first);
+        let c = self.operand(f213, width, Src::V(c))?;
+        let reg = self.result_from(to, first)?;
         self.asm.v(f213, width, Reg(reg), Reg(other), c);
+        Ok(())
     }
 
     fn general(&mut self, general: General) {
         match general {
             General::Set(to, x) => self.asm.set(to, x),
-            General::Mov(to, from) => self.asm.mov(to, from),
             General::Load(to, from) => {
                 let mem = self.mem(from);
                 self.asm.load(to, mem);
@@ -477,30 +494,25 @@ impl Code {
                 let mem = self.mem(address);
                 self.asm.lea(to, mem);
             }
-            General::Add(to, x) => self.asm.add(to, x),
             General::AddReg(to, from) => self.asm.add_reg(to, from),
-            General::AddLoad(to, from) => {
-                let mem = self.mem(from);
-                self.asm.add_load(to, mem);
-            }
             General::Mul(to, from, x) => self.asm.mul(to, from, x),
             General::Negate(r) => self.asm.mul(r, r, -1),
         }
     }
 
-    fn repeat(&mut self, l: &Loop) {
+    fn repeat(&mut self, l: &Loop) -> Result<()> {
         // The first iteration starts with the initial values in the registers of the loop.
         for (at, c) in l.carries.iter().enumerate() {
             let again = l.carries[at + 1..].iter().any(|later| later.init == c.init);
             let reg = if again {
                 // Its register cannot be taken over yet.
                 self.hints.remove(&c.now);
-                let source = self.fetch(c.init);
-                let reg = self.allocate(c.now);
+                let source = self.fetch(c.init)?;
+                let reg = self.allocate(c.now)?;
                 self.copy(self.kind(c.now), reg, source);
                 reg
             } else {
-                self.result_from(c.now, c.init)
+                self.result_from(c.now, c.init)?
             };
             self.names[c.now.0 as usize].held = true;
             debug_assert!(self.names[c.now.0 as usize].reg == Some(reg));
@@ -535,11 +547,14 @@ impl Code {
         let top = self.asm.here();
         let end = self.position + length(&l.body) + 1;
         for c in &l.carries {
-            self.hints.insert(c.next, Hint { old: c.now, end });
+            // Not if another one takes the old value over at the end.
+            if l.carries.iter().all(|other| other.next != c.now) {
+                self.hints.insert(c.next, Hint { old: c.now, end });
+            }
         }
-        self.block(&l.body);
+        self.block(&l.body)?;
         self.position += 1;
-        self.carry(l);
+        self.carry(l)?;
         // Without an iteration nothing would have been loaded here.
         let loaded: Vec<V> = self.vectors.iter().chain(&self.masks).flatten().copied().collect();
         loaded.into_iter().for_each(|v| self.release(v));
@@ -550,14 +565,20 @@ impl Code {
         self.compare(l);
         self.asm.jump_if(Cond::Less, top);
         self.asm.place(done);
-        for v in kept.into_iter().chain(l.carries.iter().map(|c| c.now)).filter(|v| !self.placed.contains(v)).collect::<Vec<_>>() {
+        for v in kept
+            .into_iter()
+            .chain(l.carries.iter().map(|c| c.now))
+            .filter(|v| !self.placed.contains(v))
+            .collect::<Vec<_>>()
+        {
             self.names[v.0 as usize].held = false;
             self.pass(v);
         }
+        Ok(())
     }
 
     /// Ends an iteration: what is next becomes what is now, in the same registers as before.
-    fn carry(&mut self, l: &Loop) {
+    fn carry(&mut self, l: &Loop) -> Result<()> {
         // What is moved goes by way of fresh registers where it is an old name itself; names that took the place of an
         // old one then give it back.
         let (placed, moves): (Vec<Carried>, Vec<Carried>) =
@@ -566,11 +587,11 @@ impl Code {
         let olds: Vec<V> = l.carries.iter().map(|c| c.now).collect();
         let mut sources = vec![];
         for c in moves.iter().filter(|c| c.next != c.now) {
-            let from = self.fetch(c.next);
+            let from = self.fetch(c.next)?;
             if olds.contains(&c.next) {
                 let kind = self.kind(c.now);
                 let copy = self.name(kind, Home::None);
-                let reg = self.allocate(copy);
+                let reg = self.allocate(copy)?;
                 self.copy(kind, reg, from);
                 sources.push((copy, reg));
             } else {
@@ -591,6 +612,7 @@ impl Code {
             self.holders(c.now)[reg as usize] = Some(c.now);
         }
         self.locked.clear();
+        Ok(())
     }
 
     fn compare(&mut self, l: &Loop) {
@@ -616,78 +638,4 @@ impl Code {
 
 fn broadcast(wide: bool) -> Op {
     if wide { op::BROADCASTSD } else { op::BROADCASTSS }
-}
-
-/// Numbers instructions and collects the uses of names, in order. What a loop reads from outside it needs until its end.
-fn number(insts: &[Inst], position: &mut u32, uses: &mut Vec<(V, u32)>) {
-    for inst in insts {
-        *position += 1;
-        inst.reads(&mut |v| uses.push((v, *position)));
-        if let Inst::Loop(l) = inst {
-            let from = uses.len();
-            number(&l.body, position, uses);
-            *position += 1;
-            let mut defined: Vec<V> = vec![];
-            definitions(&l.body, &mut defined);
-            let mut outside: Vec<V> = uses[from..].iter().map(|u| u.0).filter(|v| !defined.contains(v)).collect();
-            outside.extend(l.carries.iter().flat_map(|c| [c.next, c.now]));
-            outside.sort_unstable();
-            outside.dedup();
-            uses.extend(outside.into_iter().map(|v| (v, *position)));
-        }
-    }
-}
-
-/// How many numbers instructions take.
-fn length(insts: &[Inst]) -> u32 {
-    let of = |inst: &Inst| match inst {
-        Inst::Loop(l) => 2 + length(&l.body),
-        _ => 1,
-    };
-    insts.iter().map(of).sum()
-}
-
-fn definitions(insts: &[Inst], into: &mut Vec<V>) {
-    for inst in insts {
-        into.extend(inst.writes());
-        if let Inst::Loop(l) = inst {
-            into.extend(l.carries.iter().map(|c| c.now));
-            definitions(&l.body, into);
-        }
-    }
-}
-
-/// The registers that instructions need at once for what they define themselves, with some for operands in memory.
-pub fn pressure(insts: &[Inst], counts: impl Fn(V) -> bool + Copy) -> usize {
-    let (mut position, mut uses) = (0, vec![]);
-    number(insts, &mut position, &mut uses);
-    let mut last: HashMap<V, u32> = HashMap::new();
-    uses.into_iter().filter(|(v, _)| counts(*v)).for_each(|(v, at)| _ = last.insert(v, at));
-    let (mut at, mut live, mut most) = (0, vec![], 0);
-    walk(insts, &mut at, &last, &mut live, &mut most, counts);
-    most + 3
-}
-
-fn walk(
-    insts: &[Inst],
-    at: &mut u32,
-    last: &HashMap<V, u32>,
-    live: &mut Vec<V>,
-    most: &mut usize,
-    counts: impl Fn(V) -> bool + Copy,
-) {
-    for inst in insts {
-        *at += 1;
-        if let Some(v) = inst.writes().filter(|v| counts(*v) && !live.contains(v)) {
-            live.push(v);
-        }
-        *most = (*most).max(live.len());
-        if let Inst::Loop(l) = inst {
-            live.extend(l.carries.iter().map(|c| c.now).filter(|v| counts(*v)));
-            walk(&l.body, at, last, live, most, counts);
-            *at += 1;
-        }
-        let now = *at;
-        live.retain(|v| last.get(v).is_some_and(|end| *end > now));
-    }
 }

@@ -1,7 +1,7 @@
 //! An assembler for the instructions that wide kernels need: general registers, jumps, and the two vector encodings.
 //!
 //! It is a page of bit fields instead of a dependency: a full assembler would cost a user more build time than the
-//! rest of this crate. Every form is disassembled and compared in `tests/x64.rs` (see [`forms`](super::forms)).
+//! rest of this crate. Every form is disassembled and compared in `tests/x64.rs`.
 
 use super::op::{Op, Tuple};
 
@@ -141,11 +141,6 @@ impl Asm {
         Asm { evex, code: vec![], labels: vec![], jumps: vec![], loads: vec![], constants: vec![] }
     }
 
-    /// The bytes so far.
-    pub fn len(&self) -> usize {
-        self.code.len()
-    }
-
     /// A label without a place yet.
     pub fn label(&mut self) -> Label {
         self.labels.push(None);
@@ -240,11 +235,6 @@ impl Asm {
         self.general(0x8b, to.0, Rm::Mem(from), &[]);
     }
 
-    /// `to = [from]`, 32 bits, sign-extended.
-    pub fn load32(&mut self, to: Gpr, from: Mem) {
-        self.general(0x63, to.0, Rm::Mem(from), &[]);
-    }
-
     /// `[to] = from`.
     pub fn store(&mut self, to: Mem, from: Gpr) {
         self.general(0x89, from.0, Rm::Mem(to), &[]);
@@ -282,11 +272,6 @@ impl Asm {
         self.general(0x03, to.0, Rm::Gpr(from), &[]);
     }
 
-    /// `to += [from]`.
-    pub fn add_load(&mut self, to: Gpr, from: Mem) {
-        self.general(0x03, to.0, Rm::Mem(from), &[]);
-    }
-
     /// `to -= from`.
     pub fn sub_reg(&mut self, to: Gpr, from: Gpr) {
         self.general(0x2b, to.0, Rm::Gpr(from), &[]);
@@ -302,19 +287,9 @@ impl Asm {
         self.immediate(7, Rm::Gpr(a), x);
     }
 
-    /// Compares `a` with `b`.
-    pub fn cmp_reg(&mut self, a: Gpr, b: Gpr) {
-        self.general(0x3b, a.0, Rm::Gpr(b), &[]);
-    }
-
     /// Compares `a` with `[b]`.
     pub fn cmp_load(&mut self, a: Gpr, b: Mem) {
         self.general(0x3b, a.0, Rm::Mem(b), &[]);
-    }
-
-    /// Compares `[a]` with `x`.
-    pub fn cmp_mem(&mut self, a: Mem, x: i32) {
-        self.immediate(7, Rm::Mem(a), x);
     }
 
     pub fn push(&mut self, r: Gpr) {
@@ -327,11 +302,6 @@ impl Asm {
 
     pub fn ret(&mut self) {
         self.code.push(0xc3);
-    }
-
-    pub fn jmp(&mut self, to: Label) {
-        self.code.push(0xe9);
-        self.distance(to);
     }
 
     pub fn jump_if(&mut self, cond: Cond, to: Label) {
@@ -457,7 +427,6 @@ impl Asm {
             Tuple::Full | Tuple::Bytes => width.bytes(),
             Tuple::Half => width.bytes() / 2,
             Tuple::Quarter => width.bytes() / 4,
-            Tuple::Eighth => width.bytes() / 8,
             Tuple::One => element,
         };
         let length = op.length.unwrap_or(width as u8);

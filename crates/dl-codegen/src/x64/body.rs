@@ -68,6 +68,8 @@ pub struct Body<'k> {
     gprs: Vec<Gpr>,
     /// Registers that must be handed back as they were.
     pub saved: Vec<Gpr>,
+    /// Whether general registers ran out.
+    pub short: bool,
 }
 
 impl<'k> Body<'k> {
@@ -98,6 +100,7 @@ impl<'k> Body<'k> {
             // Those that need no saving are taken first.
             gprs: Gpr::SAVED.into_iter().chain(free).collect(),
             saved: vec![],
+            short: false,
         }
     }
 
@@ -119,14 +122,17 @@ impl<'k> Body<'k> {
     }
 
     /// Encodes what has been written since the last time.
-    pub fn flush(&mut self) {
+    pub fn flush(&mut self) -> Result<()> {
         let insts = std::mem::take(&mut self.insts);
-        self.code.run(&insts);
+        self.code.run(&insts)
     }
 
     /// A general register.
     pub fn gpr(&mut self) -> Result<Gpr> {
-        let reg = self.gprs.pop().ok_or(Unsupported)?;
+        let Some(reg) = self.gprs.pop() else {
+            self.short = true;
+            return Err(Unsupported);
+        };
         if Gpr::SAVED.contains(&reg) && !self.saved.contains(&reg) {
             self.saved.push(reg);
         }
@@ -345,7 +351,7 @@ impl<'k> Body<'k> {
     }
 
     /// `op(a, b, immediate)` in a new mask.
-    pub fn to_mask(&mut self, op: Op, a: V, b: V, immediate: u8) -> V {
+    pub fn masking(&mut self, op: Op, a: V, b: V, immediate: u8) -> V {
         let to = self.mask_name();
         self.emit(op, to, Some(a), b.into(), Some(immediate));
         to
@@ -565,7 +571,8 @@ impl<'k> Body<'k> {
         }
         let bounds = lo.as_const().zip(hi.as_const());
         if let Some((lo, hi)) = bounds
-            && (hi <= lo || hi - lo <= UNROLL_TRIPS && count(body) * (hi - lo) as usize <= UNROLL_STATEMENTS)
+            && (hi <= lo
+                || hi - lo <= UNROLL_TRIPS && count(body).saturating_mul((hi - lo) as usize) <= UNROLL_STATEMENTS)
         {
             let mut now = carries.iter().map(|c| self.held(c.init)).collect::<Result<Vec<_>>>()?;
             for i in lo..hi {
@@ -633,12 +640,12 @@ impl<'k> Body<'k> {
 pub fn count(body: &[Stmt]) -> usize {
     let of = |stmt: &Stmt| match stmt {
         Stmt::For { lo, hi, body, .. } => {
-            let trips = lo.as_const().zip(hi.as_const()).map_or(8, |(lo, hi)| (hi - lo).max(0) as usize);
+            let trips = lo.as_const().zip(hi.as_const()).map_or(8, |(lo, hi)| hi.saturating_sub(lo).max(0) as usize);
             count(body).saturating_mul(trips)
         }
         _ => 1,
     };
-    body.iter().map(of).sum()
+    body.iter().map(of).fold(0, usize::saturating_add)
 }
 
 /// An entry of the table of arguments.

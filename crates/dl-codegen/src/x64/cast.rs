@@ -88,9 +88,9 @@ impl Body<'_> {
         let (most, limit) = (self.int(i32::MAX), self.constant(Lit::f32(2_147_483_648.0)));
         let ints = self.op1(op::CVTTPS2DQ, x);
         if self.evex() {
-            let large = self.to_mask(op::CMPPS, x, limit, 0x1d);
+            let large = self.masking(op::CMPPS, x, limit, 0x1d);
             let ints = self.masked(op::MOVAPS, None, most, large, Some(ints));
-            let number = self.to_mask(op::CMPPS, x, x, 7);
+            let number = self.masking(op::CMPPS, x, x, 7);
             return self.masked(op::MOVAPS, None, ints, number, None);
         }
         let (large, number) = (self.vector(), self.vector());

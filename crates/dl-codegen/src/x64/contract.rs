@@ -39,7 +39,9 @@ pub fn contract(
     }
     let mut b = Body::new(kernel, ranges, evex, outside, 0);
     let lanes = b.code.width.bytes() / dtype.size();
-    if c.n.extent < 2 || !evex && is_wide(dtype) {
+    // Counters are compared with numbers of 32 bits.
+    let fits = c.m.extent.max(c.n.extent) < (1 << 31) - 64;
+    if !fits || c.n.extent < 2 || !evex && is_wide(dtype) {
         return Err(Unsupported);
     }
     let size = dtype.size() as i64;
@@ -66,7 +68,7 @@ pub fn contract(
     let mut w = Writer { b, c, dtype, lanes, k, a_row, a_arg, b_arg, a_ptr, b_ptr, trip, row, column, tail: None };
     w.write()?;
     let args = w.b.args;
-    Ok(Leaf { code: framed(w.b.code, &w.b.saved), args })
+    Ok(Leaf { code: framed(w.b.code, &w.b.saved)?, args })
 }
 
 /// A loop of the sum: bounds, and the bytes that a step moves in each operand.
@@ -115,11 +117,11 @@ impl Writer<'_> {
         if over > 0 {
             let mask = self.b.first_lanes(over);
             match evex {
-                true => _ = self.b.code.hold(mask),
+                true => self.b.code.hold(mask)?,
                 // Accumulators are in the registers from the first one on.
                 false => self.b.code.hold_at(mask, 15),
             }
-            self.b.flush();
+            self.b.flush()?;
             self.tail = Some(mask);
         }
         let registers = if evex { 32 } else { 16 - usize::from(over > 0) };
@@ -219,10 +221,9 @@ impl Writer<'_> {
         let (a_add, b_add) = (int(a_step)?, int(b_step)?);
         let innermost = level + 1 == self.k.len();
         let flat_inner = loops == level + 1;
-        let steps = if flat_inner { (STEPS / flat.len() as u64).max(1) } else { 1 };
-        let unrolled: Vec<(i64, i64)> = (0..steps as i64)
-            .flat_map(|i| flat.iter().map(move |(a, b)| (i * a_step + a, i * b_step + b)))
-            .collect();
+        let steps = if flat_inner { (STEPS / flat.len().max(1) as u64).max(1) } else { 1 };
+        let unrolled: Vec<(i64, i64)> =
+            (0..steps as i64).flat_map(|i| flat.iter().map(move |(a, b)| (i * a_step + a, i * b_step + b))).collect();
         match self.k[level].bounds {
             Some((lo, _)) => {
                 let trips = self.k[level].trips().unwrap_or(0);
@@ -415,7 +416,7 @@ impl Writer<'_> {
         if tile.masked {
             self.b.masks[groups - 1] = self.tail;
         }
-        if is_wide(self.dtype) && (tile.masked || tile.vectors % 2 != 0) {
+        if is_wide(self.dtype) && (tile.masked || !tile.vectors.is_multiple_of(2)) {
             // Lanes of 64 bits are masked by halves of a group.
             let last = (tile.vectors - 1) % 2 * self.lanes;
             let over = (c.n.extent % self.lanes as u64) as usize;
@@ -457,14 +458,14 @@ impl Writer<'_> {
         for name in names {
             self.b.code.loosen(name);
         }
-        self.b.flush();
+        self.b.flush()?;
         self.b.end_pointers(&pointers);
         Ok(())
     }
 
     /// Groups of 64-bit lanes take two registers: one that is masked out stands for a missing one.
     fn pad(&self, regs: &mut Vec<V>) {
-        if is_wide(self.dtype) && regs.len() % 2 != 0 {
+        if is_wide(self.dtype) && !regs.len().is_multiple_of(2) {
             regs.push(regs[0]);
         }
     }
@@ -503,7 +504,7 @@ impl Writer<'_> {
         let end = End::Number(tile.rows as i32);
         let rows = Loop { counter, end, entered: true, steps, carries: vec![], body };
         self.b.push(Inst::Loop(Box::new(rows)));
-        self.b.flush();
+        self.b.flush()?;
         self.b.end_pointers(&pointers);
         self.b.free_gpr(tile_ptr);
         self.b.free_gpr(counter);

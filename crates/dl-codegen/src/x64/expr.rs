@@ -13,7 +13,7 @@ impl Body<'_> {
                 let ones = self.int(-(lit.bits as i32));
                 let zero = self.int(0);
                 let reg = match self.evex() {
-                    true => self.to_mask(op::PCMPD, ones, zero, 4),
+                    true => self.masking(op::PCMPD, ones, zero, 4),
                     false => ones,
                 };
                 Ok(Held { regs: vec![reg], uniform: true })
@@ -79,7 +79,7 @@ impl Body<'_> {
     fn in_range(&mut self, at: &Affine, lo: i64, hi: i64) -> Result<Held> {
         let (least, greatest) = self.ranges.affine(at);
         let fits = |x: i64| i32::try_from(x).is_ok();
-        if !self.evex() || !(fits(least) && fits(greatest) && fits(lo) && fits(hi)) {
+        if !(self.evex() && [least, greatest, lo, hi].into_iter().all(fits)) {
             return Err(Unsupported);
         }
         let (first, stride) = self.index(&(at.clone() - lo))?;
@@ -87,9 +87,9 @@ impl Body<'_> {
         let (width, to) = (self.code.width, base);
         self.push(Inst::Spread { op: op::PBROADCASTD_GPR, width, to, from: first });
         // As an unsigned number the distance from `lo` is small only inside.
-        let size = self.int(hi.saturating_sub(lo).clamp(0, i64::from(i32::MAX)) as i32);
+        let size = self.int((hi - lo).max(0) as u32 as i32);
         if stride == 0 {
-            return Ok(Held { regs: vec![self.to_mask(op::PCMPUD, base, size, 1)], uniform: true });
+            return Ok(Held { regs: vec![self.masking(op::PCMPUD, base, size, 1)], uniform: true });
         }
         let lanes = self.lanes() as i64;
         let regs = (0..self.masks.len() as i64)
@@ -99,7 +99,7 @@ impl Body<'_> {
                 let bytes: Vec<u8> = offsets.into_iter().flat_map(i32::to_le_bytes).collect();
                 let offsets = self.lane_constants(&bytes);
                 let x = self.op2(op::PADDD, base, offsets);
-                Ok(self.to_mask(op::PCMPUD, x, size, 1))
+                Ok(self.masking(op::PCMPUD, x, size, 1))
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Held { regs, uniform: false })
@@ -239,7 +239,7 @@ impl Body<'_> {
         let compare = if wide { op::CMPPD } else { op::CMPPS };
         Ok(match self.evex() {
             true => {
-                let nan = self.to_mask(compare, first, first, 3);
+                let nan = self.masking(compare, first, first, 3);
                 self.masked(if wide { op::MOVUPD } else { op::MOVAPS }, None, first, nan, Some(best))
             }
             false => {
@@ -281,7 +281,7 @@ impl Body<'_> {
             _ => op::PCMPD,
         };
         let predicate = if dtype.is_float() { float_predicate(op) } else { int_predicate(op) };
-        self.to_mask(instruction, a, b, predicate)
+        self.masking(instruction, a, b, predicate)
     }
 
     /// Masks of 64-bit lanes as masks of groups.

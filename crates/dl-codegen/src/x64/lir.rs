@@ -85,13 +85,9 @@ pub enum Inst {
 #[derive(Clone, Copy, Debug)]
 pub enum General {
     Set(Gpr, i64),
-    Mov(Gpr, Gpr),
     Load(Gpr, Addr),
     Lea(Gpr, Addr),
-    Add(Gpr, i32),
     AddReg(Gpr, Gpr),
-    /// `to += [address]`.
-    AddLoad(Gpr, Addr),
     /// `to = from * x`.
     Mul(Gpr, Gpr, i32),
     /// `to = -to`, as 0 or -1 from a truth value.

@@ -9,7 +9,6 @@ pub enum Tuple {
     Bytes,
     Half,
     Quarter,
-    Eighth,
     /// One element.
     One,
 }
@@ -74,7 +73,7 @@ macro_rules! ops {
     };
 }
 
-use Tuple::{Bytes, Eighth, Half, One, Quarter};
+use Tuple::{Bytes, Half, One, Quarter};
 
 ops! {
     // Moves. Loads and stores of 32-bit and 64-bit lanes.
@@ -90,11 +89,8 @@ ops! {
     // Without AVX-512, for elements in memory that the mask selects.
     MASKMOVPS = 1 2 0x2c;
     MASKMOVPS_TO = 1 2 0x2e;
-    MASKMOVPD = 1 2 0x2d;
-    MASKMOVPD_TO = 1 2 0x2f;
     MOVSS_TO = 2 1 0x11.tuple(One);
     MOVSD_TO = 3 1 0x11.tuple(One).wide();
-    MOVNTPS_TO = 0 1 0x2b.tuple(Bytes);
 
     // Floats.
     ADDPS = 0 1 0x58;
@@ -134,7 +130,6 @@ ops! {
     PMULLQ = 1 2 0x40.wide();
     PMULUDQ = 1 1 0xf4.wide();
     PANDD = 1 1 0xdb;
-    PANDND = 1 1 0xdf;
     PORD = 1 1 0xeb;
     PXORD = 1 1 0xef;
     PABSD = 1 2 0x1e;
@@ -154,8 +149,6 @@ ops! {
     PCMPUD = 1 3 0x1e;
     PCMPEQD = 1 1 0x76;
     PCMPGTD = 1 1 0x66;
-    PCMPEQQ = 1 2 0x29.wide();
-    PCMPGTQ = 1 2 0x37.wide();
 
     // Conversions.
     CVTDQ2PS = 0 1 0x5b;
@@ -170,10 +163,8 @@ ops! {
     PMOVQD = 2 2 0x35.tuple(Half);
     CVTQQ2PS = 0 1 0x5b.wide();
     CVTQQ2PD = 2 1 0xe6.wide();
-    PMOVZXBQ = 1 2 0x32.tuple(Eighth);
 
     // Lanes to other lanes.
-    SHUFPS = 0 1 0xc6;
     PSHUFD = 1 1 0x70;
     UNPCKLPS = 0 1 0x14;
     UNPCKHPS = 0 1 0x15;
@@ -183,7 +174,6 @@ ops! {
     EXTRACTF32X4 = 1 3 0x19.tuple(Quarter);
     EXTRACTF64X4 = 1 3 0x1b.wide().tuple(Half);
     INSERTF64X4 = 1 3 0x1a.wide().tuple(Half);
-    INSERTF128 = 1 3 0x18;
     PERM2F128 = 1 3 0x06;
     GATHERDPS = 1 2 0x92.tuple(One);
     GATHERDPD = 1 2 0x92.tuple(One).wide();
@@ -192,13 +182,11 @@ ops! {
 
     // Masks.
     KMOVW_GPR = 0 1 0x92.mask(0);
-    KMOVW_TO_GPR = 0 1 0x93.mask(0);
     KMOVW = 0 1 0x90.mask(0);
     KMOVW_TO = 0 1 0x91.mask(0);
     KANDW = 0 1 0x41.mask(1);
     KORW = 0 1 0x45.mask(1);
     KXORW = 0 1 0x47.mask(1);
-    KXNORW = 0 1 0x46.mask(1);
     KNOTW = 0 1 0x44.mask(0);
     KUNPCKBW = 1 1 0x4b.mask(1);
     KSHIFTRW = 1 3 0x30.mask(0).w();

@@ -39,8 +39,16 @@ fn recognise<'k>(
         return None;
     };
     let size = |place: &Place| kernel.bufs[place.buf.0 as usize].dtype.size();
-    let turned = from.at.coeff(var) == 1 && from.at.coeff(*n) > 1 && to.at.coeff(*n) == 1 && to.at.coeff(var) > 1;
-    let fine = turned && reduces.is_empty() && value == stored && size(from) == 4 && size(to) == 4 && hi > 1;
+    // In one buffer a block could overwrite what a later one reads.
+    let apart = from.buf != to.buf;
+    let turned =
+        apart && from.at.coeff(var) == 1 && from.at.coeff(*n) > 1 && to.at.coeff(*n) == 1 && to.at.coeff(var) > 1;
+    let fine = turned
+        && reduces.is_empty()
+        && value == stored
+        && size(from) == 4
+        && size(to) == 4
+        && (2..1 << 31).contains(&hi);
     fine.then_some(Copy { from, to, k: (var, hi as u64), n: (*n, *extent) })
 }
 
@@ -119,7 +127,7 @@ pub fn transpose(
     columns(&mut w, 0, copy.n.1 / side, side as usize);
     columns(&mut w, copy.n.1 / side, u64::from(n_left > 0), n_left as usize);
     let args = w.b.args;
-    Ok(Leaf { code: framed(w.b.code, &w.b.saved), args })
+    Ok(Leaf { code: framed(w.b.code, &w.b.saved)?, args })
 }
 
 struct Writer<'k> {

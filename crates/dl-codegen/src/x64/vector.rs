@@ -1,9 +1,10 @@
 //! Leaves of vector loops.
 
-use super::alloc::{Code, pressure};
-use super::asm::{Asm, Gpr, Width};
+use super::alloc::Code;
+use super::asm::{Asm, Gpr, Mem, Width};
 use super::body::{Body, Own, count};
 use super::lir::{Home, Inst, Kind, V};
+use super::liveness::pressure;
 use super::op::{self, Op};
 use super::{Arg, Leaf, Outside, Result, Unsupported, is_wide};
 use crate::kernel::ranges::Ranges;
@@ -11,6 +12,9 @@ use crate::kernel::*;
 
 /// The most arguments whose addresses have a register of their own; with fewer, if others run out.
 const PINNED: [usize; 3] = [8, 4, 0];
+/// Bytes of the stack that a leaf may use, and those of its pages.
+const MOST_FRAME: i32 = 1 << 15;
+const PAGE: i32 = 4096;
 
 /// A vector loop as a leaf.
 pub fn vector(
@@ -22,19 +26,42 @@ pub fn vector(
 ) -> Result<Leaf> {
     let lanes = if evex { 16 } else { 8 };
     // A few iterations are not worth a call.
-    if extent < lanes / 2 || !evex && !(extent % lanes == 0 || simple_tail(kernel, body)) {
+    if extent < lanes / 2 || !(evex || extent.is_multiple_of(lanes) || simple_tail(kernel, body)) {
         return Err(Unsupported);
     }
     let body = &*super::plain::plain(body);
-    let mut last = Err(Unsupported);
-    for most in PINNED {
-        let b = Body::new(kernel, ranges, evex, outside, most);
-        last = Writer { b, var, extent, reduces, body, totals: vec![] }.write();
-        if last.is_ok() {
-            break;
+    let whole = extent / lanes;
+    let mut groups = groups(kernel, reduces, body).min(whole.max(1));
+    loop {
+        for most in PINNED {
+            let b = Body::new(kernel, ranges, evex, outside, most);
+            let mut writer = Writer { b, var, extent, whole, groups, reduces, body, totals: vec![] };
+            match writer.write() {
+                Ok(()) => return writer.finish(),
+                Err(Unsupported) if writer.b.short => {}
+                Err(Unsupported) if writer.b.code.short => break,
+                Err(Unsupported) => return Err(Unsupported),
+            }
+        }
+        // Fewer iterations at once need fewer registers.
+        groups /= 2;
+        if groups == 0 {
+            return Err(Unsupported);
         }
     }
-    last
+}
+
+/// The groups that run side by side: enough to hide latencies.
+fn groups(kernel: &Kernel, reduces: &[Reduce], body: &[Stmt]) -> u64 {
+    let statements = count(body);
+    let wide = kernel.values.iter().any(|d| is_wide(*d));
+    let groups = match statements {
+        0..=12 => 4,
+        13..=30 => 2,
+        _ if !reduces.is_empty() && statements < 60 => 2,
+        _ => 1,
+    };
+    if wide { (groups / 2).max(1) } else { groups }
 }
 
 /// Whether all memory can be masked without AVX-512: no bytes.
@@ -50,6 +77,9 @@ struct Writer<'k> {
     b: Body<'k>,
     var: Var,
     extent: u64,
+    /// Groups without a masked one at the end, and how many of them run side by side.
+    whole: u64,
+    groups: u64,
     reduces: &'k [Reduce],
     body: &'k [Stmt],
     /// The accumulators of each reduction: for each group the registers of a value. Of greatest and least values two,
@@ -58,7 +88,7 @@ struct Writer<'k> {
 }
 
 impl Writer<'_> {
-    fn write(mut self) -> Result<Leaf> {
+    fn write(&mut self) -> Result<()> {
         let lanes = self.b.lanes() as u64;
         for r in self.reduces {
             let dtype = self.b.dtype(r.value);
@@ -72,8 +102,7 @@ impl Writer<'_> {
                 return Err(Unsupported);
             }
         }
-        let whole = extent_groups(self.extent, lanes);
-        let groups = self.groups().min(whole.max(1));
+        let (whole, groups) = (self.whole, self.groups);
         let (trips, left, tail) = (whole / groups, whole % groups, self.extent % lanes);
         self.b.define(&[self.var], self.body);
         let counter = self.b.gpr()?;
@@ -86,19 +115,19 @@ impl Writer<'_> {
         }
         let by = (groups * lanes) as i64;
         let steps = if trips > 1 { self.b.run_pointers(self.var, self.body, by)? } else { vec![] };
-        self.b.flush();
+        self.b.flush()?;
         if trips > 0 {
             // Written once to see what it needs, with the same names for what comes from outside.
             self.b.masks = vec![None; groups as usize];
             self.b.block(self.body)?;
             self.fold()?;
             let insts = std::mem::take(&mut self.b.insts);
-            let held = if trips > 1 { self.hold(&insts) } else { vec![] };
+            let held = if trips > 1 { self.hold(&insts)? } else { vec![] };
             let top = (trips > 1).then(|| {
                 self.b.code.asm.align(32);
                 self.b.code.asm.here()
             });
-            self.b.code.run(&insts);
+            self.b.code.run(&insts)?;
             if let Some(top) = top {
                 for &(reg, step) in &steps {
                     self.b.code.asm.add(reg, step);
@@ -119,20 +148,7 @@ impl Writer<'_> {
         }
         self.results()?;
         self.b.end_pointers(&steps);
-        Ok(self.finish())
-    }
-
-    /// The groups that run side by side: enough to hide latencies.
-    fn groups(&self) -> u64 {
-        let statements = count(self.body);
-        let wide = self.b.kernel.values.iter().any(|d| is_wide(*d));
-        let groups = match statements {
-            0..=12 => 4,
-            13..=30 => 2,
-            _ if !self.reduces.is_empty() && statements < 60 => 2,
-            _ => 1,
-        };
-        if wide { (groups / 2).max(1) } else { groups }
+        Ok(())
     }
 
     /// What is left after the loop, from iteration `at` on.
@@ -144,20 +160,17 @@ impl Writer<'_> {
         self.b.forget();
         self.b.block(self.body)?;
         self.fold()?;
-        self.b.flush();
+        self.b.flush()?;
         Ok(())
     }
 
     /// The iterations of the main loop.
     fn looped(&self) -> i64 {
-        let lanes = self.b.lanes() as u64;
-        let whole = extent_groups(self.extent, lanes);
-        let groups = self.groups().min(whole.max(1));
-        (whole / groups * groups * lanes) as i64
+        (self.whole / self.groups * self.groups * self.b.lanes() as u64) as i64
     }
 
     /// Keeps what comes from outside in registers during the loop, as far as they go: the most used first.
-    fn hold(&mut self, insts: &[Inst]) -> Vec<V> {
+    fn hold(&mut self, insts: &[Inst]) -> Result<Vec<V>> {
         let code = &self.b.code;
         let need = pressure(insts, |v| code.kind(v) == Kind::Vector && code.home(v) == Home::None);
         let mut uses = std::collections::HashMap::<V, usize>::new();
@@ -166,9 +179,9 @@ impl Writer<'_> {
         all.sort_by_key(|v| std::cmp::Reverse(uses[v]));
         all.truncate(self.b.code.free(Kind::Vector).saturating_sub(need));
         for &v in &all {
-            self.b.code.hold(v);
+            self.b.code.hold(v)?;
         }
-        all
+        Ok(all)
     }
 
     fn accumulators(&mut self, groups: usize) -> Result<()> {
@@ -179,7 +192,7 @@ impl Writer<'_> {
             let mut all = vec![];
             for _ in 0..count {
                 let total = self.b.vector();
-                self.b.code.hold(total);
+                self.b.code.hold(total)?;
                 self.b.emit(op::MOVAPS, total, None, identity.into(), None);
                 all.push(total);
             }
@@ -276,15 +289,9 @@ impl Writer<'_> {
             }
             let slot = self.b.arg(Arg::Out(r.out));
             let op = if wide { op::MOVSD_TO } else { op::MOVSS_TO };
-            self.b.push(Inst::Store {
-                op,
-                width: Width::B16,
-                to: super::body::arg_place(slot),
-                from: x,
-                mask: None,
-            });
+            self.b.push(Inst::Store { op, width: Width::B16, to: super::body::arg_place(slot), from: x, mask: None });
         }
-        self.b.flush();
+        self.b.flush()?;
         for v in std::mem::take(&mut self.totals).into_iter().flatten() {
             self.b.code.drop(v);
         }
@@ -307,30 +314,36 @@ impl Writer<'_> {
         self.b.bin(op, dtype, a, b)
     }
 
-    fn finish(self) -> Leaf {
+    fn finish(self) -> Result<Leaf> {
         let args = self.b.args;
-        Leaf { code: framed(self.b.code, &self.b.saved), args }
+        Ok(Leaf { code: framed(self.b.code, &self.b.saved)?, args })
     }
 }
 
 /// Code as a function: with a stack frame, and the registers of the caller put back at the end.
-pub fn framed(code: Code, saved: &[Gpr]) -> Vec<u8> {
+pub fn framed(code: Code, saved: &[Gpr]) -> Result<Vec<u8>> {
     let frame = code.frame();
+    if frame > MOST_FRAME {
+        return Err(Unsupported);
+    }
     let mut asm = code.asm;
     let mut start = Asm::new(asm.evex);
     saved.iter().for_each(|r| start.push(*r));
+    // Page by page, so that a stack that is too small ends at its guard page.
+    for _ in 0..frame / PAGE {
+        start.add(Gpr::RSP, -PAGE);
+        start.add_mem(Mem::at(Gpr::RSP, 0), 0);
+    }
+    if frame % PAGE > 0 {
+        start.add(Gpr::RSP, -(frame % PAGE));
+    }
     if frame > 0 {
-        start.add(Gpr::RSP, -frame);
         asm.add(Gpr::RSP, frame);
     }
     saved.iter().rev().for_each(|r| asm.pop(*r));
     asm.vzeroupper();
     asm.ret();
-    asm.finish(start)
-}
-
-fn extent_groups(extent: u64, lanes: u64) -> u64 {
-    extent / lanes
+    Ok(asm.finish(start))
 }
 
 fn count_uses(insts: &[Inst], f: &mut impl FnMut(V)) {
