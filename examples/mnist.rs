@@ -12,7 +12,7 @@ use dl::data::Digits;
 use dl::metrics::predictions;
 use dl::ndarray::Axis;
 use dl::prelude::*;
-use support::{Args, Count};
+use support::{Args, Count, OutputFile};
 
 dl::model! {
     /// Convolutional classifier of 28x28 grey digits.
@@ -79,6 +79,7 @@ fn main() -> ExitCode {
 
 fn train(net: &mut LeNet, digits: &Mnist, args: &Args, start: Instant) -> Result<(), Box<dyn Error>> {
     let (Count(epochs), Count(batch)) = (args.get("--epochs")?, args.get("--batch")?);
+    let OutputFile(file) = args.get("--save")?;
     let seed: u64 = args.get("--seed")?;
     let mut adam = Adam::new(args.get("--lr")?);
     println!("{}\n", net.summary());
@@ -95,7 +96,6 @@ fn train(net: &mut LeNet, digits: &Mnist, args: &Args, start: Instant) -> Result
         let (loss, seconds, accuracy) = (seen.loss, seen.time.as_secs_f64(), evaluate(net, &digits.test)?.accuracy());
         println!("epoch {epoch}: loss {loss:.4}, test accuracy {:.2} %, {seconds:.1} s", 100.0 * accuracy);
     }
-    let file: String = args.get("--save")?;
     net.save(&file)?;
     println!("saved as `{file}`; `--load {file}` evaluates it\n");
     Ok(())

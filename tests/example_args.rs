@@ -3,7 +3,7 @@
 #[path = "../examples/support/args.rs"]
 mod args;
 
-use args::{Args, Count};
+use args::{Args, Count, OutputFile};
 
 const HELP: &str = "\
 Does something.
@@ -56,5 +56,18 @@ fn counts_are_at_least_one() {
     assert_eq!(count("1"), Ok(Count(1)));
     for text in ["0", "-1", "1.5", "many"] {
         assert_eq!(count(text), Err(format!("`--epochs {text}`: give a whole number of at least 1")));
+    }
+}
+
+#[test]
+fn output_files_need_a_folder() {
+    let file = |text: &str| {
+        parse(&["--data", text]).unwrap().get::<OutputFile>("--data").map(|file| file.0).map_err(|e| e.to_string())
+    };
+    assert_eq!(file("some.file"), Ok("some.file".into()));
+    assert_eq!(file("tests/some.file"), Ok("tests/some.file".into()));
+    assert_eq!(file("nowhere/some.file"), Err("`--data nowhere/some.file`: there is no such folder".into()));
+    for folder in ["tests", "tests/", ".."] {
+        assert_eq!(file(folder), Err(format!("`--data {folder}`: give the name of a file")));
     }
 }

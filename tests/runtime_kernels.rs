@@ -1,4 +1,4 @@
-//! Compiled programs against the evaluator, through the runtime: every kernel of a step, its memory and its barriers.
+//! Compiled programs against the evaluator, through the runtime: every kernel of a step, its memory and its rounds.
 
 use dl_ir::text::{parse_graph, print_module};
 use dl_ir::{

@@ -18,7 +18,8 @@ fn package(folder: &Path, name: &str, edition: &str, dependency: &str, source: &
     fs::write(src.join(file), source).expect("the source can be written");
 }
 
-/// What seldom changes is compiled as in this workspace, whose target folder has it then; `dl` itself is compiled quickly.
+/// What seldom changes is compiled as in this workspace, whose target folder has most of it then; the rest is compiled
+/// quickly.
 const WORKSPACE: &str = r#"
 [workspace]
 members = ["plain", "renamed"]
@@ -29,6 +30,7 @@ debug = "line-tables-only"
 
 [profile.dev.package]
 "*" = { opt-level = 2, debug = false }
+cranelift-codegen = { opt-level = 0 }
 dl = { opt-level = 0 }
 dl-ir = { opt-level = 0 }
 dl-macros = { opt-level = 0 }

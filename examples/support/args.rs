@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// The options of one call.
@@ -16,6 +17,10 @@ pub struct Args {
 /// A number of things to do, at least one: an option's value of which 0 would mean that nothing happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count(pub usize);
+
+/// A file to be written at the end: that its folder is missing is told before the work is done, not after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputFile(pub String);
 
 /// A mistake on the command line.
 #[derive(Debug)]
@@ -99,6 +104,21 @@ impl FromStr for Count {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let count = text.parse().ok().filter(|&count| count > 0);
         count.map(Self).ok_or("give a whole number of at least 1")
+    }
+}
+
+impl FromStr for OutputFile {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let path = Path::new(text);
+        if path.file_name().is_none() || path.is_dir() {
+            return Err("give the name of a file");
+        }
+        match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err("there is no such folder"),
+            _ => Ok(Self(text.to_owned())),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod args;
 use std::error::Error;
 use std::process::ExitCode;
 
-pub use args::{Args, Count, Usage};
+pub use args::{Args, Count, OutputFile, Usage};
 
 /// Runs a program with the options of this process. Exit code 1 says that it failed, 2 that its options are wrong.
 pub fn run(help: &'static str, program: impl Fn(&Args) -> Result<(), Box<dyn Error>>) -> ExitCode {

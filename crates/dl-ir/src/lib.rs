@@ -8,6 +8,7 @@ mod error;
 pub mod eval;
 mod graph;
 mod module;
+#[cfg(feature = "nn")]
 pub mod nn;
 mod op;
 mod ops;
@@ -15,6 +16,7 @@ pub mod passes;
 pub mod plan;
 pub mod random;
 mod storage;
+pub mod suggest;
 pub mod text;
 mod types;
 mod verify;

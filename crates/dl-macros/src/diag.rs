@@ -1,6 +1,6 @@
 //! Diagnostics: an accumulating list of errors with their tokens, and the helpers that word them.
 
-pub use dl_ir::nn::suggest::{did_you_mean, list_names, nearest};
+pub use dl_ir::suggest::{did_you_mean, list_names, nearest};
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 

@@ -13,11 +13,12 @@ use dl_ir::{Graph, NodeId, Role};
 
 use crate::compile::bound_type;
 use crate::error::{Error, Result};
-use crate::kernels::{Kernels, Place, ResultSlot, Sizes, Step};
+use crate::kernels::{Kernels, Place, ResultSlot, Sizes};
 use crate::memory::{ALIGN, Buffer};
 use crate::options::Dump;
 use crate::pool::Pool;
 use crate::profile::Profile;
+use crate::rounds::{Draft, ready, rounds};
 
 /// What kernels are compiled for and run by.
 pub(crate) struct Target {
@@ -78,7 +79,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<Ass
             if layout.keep(&kernel, &bufs, &mut temps) {
                 let places = layout.places(&bufs, &mut temps).map_err(|e| internal(&e))?;
                 let draft = Draft::new(&kernel, places);
-                once.push(Draft { code: kernels.add(kernel), commits: false, ..draft });
+                once.push(draft.of(kernels.add(kernel)).kept());
                 continue;
             }
             let places = layout.places(&bufs, &mut temps).map_err(|e| internal(&e))?;
@@ -87,7 +88,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<Ass
                 profile.push(graph, &fused.groups[group], &kernel, only, &places);
             }
             let draft = Draft::new(&kernel, places);
-            steps.push(Draft { code: kernels.add(kernel), ..draft });
+            steps.push(draft.of(kernels.add(kernel)));
         }
         layout.sizes.arena = layout.sizes.arena.max(temps.end);
     }
@@ -96,20 +97,17 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<Ass
     let started = Instant::now();
     let library = jit::Library::compile(&kernels, &target.isa, target.pool.threads()).map_err(|e| internal(&e))?;
     let library = Arc::new(library);
-    let barriers = barriers(&steps);
     let _ = writeln!(
         explanation,
-        "{} kernels for {}, {} of them distinct, {} barriers, {:.1} KiB of machine code made in {:.1} ms, {:.1} KiB of scratch memory a thread",
+        "{} kernels for {}, {} of them distinct, in {} rounds, {:.1} KiB of machine code made in {:.1} ms, {:.1} KiB of scratch memory a thread",
         steps.len(),
         target.isa.level(),
         kernels.len(),
-        barriers.iter().filter(|&&meet| meet).count(),
+        rounds(&steps).len(),
         library.code_size() as f64 / 1024.0,
         started.elapsed().as_secs_f64() * 1e3,
         layout.sizes.scratch as f64 / 1024.0,
     );
-    let first_commit = steps.iter().position(|step| step.commits).unwrap_or(steps.len());
-    let late_checks = steps[first_commit..].iter().any(|step| step.checks);
     let (results, copies) = layout.outputs().map_err(|e| internal(&e))?;
     let fresh = layout.fresh.iter().map(|&output| bound_type(graph, output)).collect::<Result<_>>()?;
     if !once.is_empty() {
@@ -121,47 +119,26 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<Ass
             bytes as f64 / 1024.0
         );
     }
-    let ready = |steps: Vec<Draft>, barriers: Vec<bool>| {
-        let steps = steps.into_iter().zip(barriers);
-        steps.map(|(Draft { code, parts, places: buffers, commits, .. }, barrier)| Step {
-            code,
-            parts,
-            buffers,
-            barrier,
-            commits,
-        })
+    let kernels = |steps: Vec<Draft>, sizes| Kernels {
+        alone: steps.iter().all(|step| step.parts == 1),
+        rounds: rounds(&steps),
+        steps: ready(steps),
+        results: vec![],
+        fresh: vec![],
+        copies: vec![],
+        sizes,
+        library: Arc::clone(&library),
+        pool: Arc::clone(&target.pool),
+        flush_denormals: target.flush_denormals,
+        profile: None,
+        kept: Default::default(),
     };
     let copies_made = (!once.is_empty()).then(|| {
         let reads = layout.renumber(&mut once);
-        let barriers = self::barriers(&once);
-        let kernels = Kernels {
-            steps: ready(once, barriers).collect(),
-            results: vec![],
-            fresh: vec![],
-            copies: vec![],
-            sizes: Sizes { arena: 0, scratch: layout.sizes.scratch },
-            late_checks: false,
-            library: Arc::clone(&library),
-            pool: Arc::clone(&target.pool),
-            flush_denormals: target.flush_denormals,
-            profile: None,
-            kept: Default::default(),
-        };
-        Copies { kernels, reads, bytes: layout.kept.clone() }
+        let sizes = Sizes { arena: 0, scratch: layout.sizes.scratch };
+        Copies { kernels: kernels(once, sizes), reads, bytes: layout.kept.clone() }
     });
-    let kernels = Kernels {
-        steps: ready(steps, barriers).collect(),
-        results,
-        fresh,
-        copies,
-        sizes: layout.sizes,
-        late_checks,
-        library,
-        pool: Arc::clone(&target.pool),
-        flush_denormals: target.flush_denormals,
-        profile,
-        kept: Default::default(),
-    };
+    let kernels = Kernels { results, fresh, copies, profile, ..kernels(steps, layout.sizes) };
     Ok(Assembled { kernels, copies: copies_made, explanation })
 }
 
@@ -216,87 +193,6 @@ impl Distinct {
             self.list.len() - 1
         })
     }
-}
-
-/// A step before it is compiled.
-struct Draft {
-    /// The number of its kernel among the distinct ones.
-    code: usize,
-    parts: usize,
-    places: Vec<Place>,
-    /// What it reads and writes of the memory that workers share.
-    touches: Vec<Touch>,
-    /// Whether it writes to an input of the graph: to the model or the optimizer.
-    commits: bool,
-    /// Whether it checks indices.
-    checks: bool,
-}
-
-/// A use of shared memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Touch {
-    /// What it lies in, with an offset of 0.
-    region: Place,
-    /// The bytes from `start` to `end`.
-    start: usize,
-    end: usize,
-    writes: bool,
-}
-
-impl Draft {
-    fn new(kernel: &Kernel, places: Vec<Place>) -> Draft {
-        let touches: Vec<Touch> = places
-            .iter()
-            .zip(&kernel.bufs)
-            .filter_map(|(place, buf)| {
-                let (region, start) = match *place {
-                    Place::Arena(start) => (Place::Arena(0), start),
-                    Place::Input(_) | Place::Result(_) => (*place, 0),
-                    Place::Scratch(_) => return None,
-                };
-                let end = start + buf.len as usize * buf.dtype.size();
-                Some(Touch { region, start, end, writes: buf.access != Access::Read })
-            })
-            .collect();
-        Draft {
-            code: 0,
-            parts: kernel.parts as usize,
-            places,
-            commits: touches.iter().any(|touch| touch.writes && matches!(touch.region, Place::Input(_))),
-            touches,
-            checks: has_check(&kernel.body),
-        }
-    }
-
-    /// Whether one of the two writes what the other reads or writes.
-    fn conflicts(&self, other: &Draft) -> bool {
-        let meet =
-            |a: &Touch, b: &Touch| (a.writes || b.writes) && a.region == b.region && a.start < b.end && b.start < a.end;
-        self.touches.iter().any(|a| other.touches.iter().any(|b| meet(a, b)))
-    }
-}
-
-fn has_check(body: &[Stmt]) -> bool {
-    body.iter().any(|stmt| match stmt {
-        Stmt::Check { .. } => true,
-        Stmt::For { body, .. } | Stmt::Vec { body, .. } | Stmt::If { body, .. } => has_check(body),
-        _ => false,
-    })
-}
-
-/// Before which steps all workers meet: those that conflict with one since the last barrier. Two steps of one part each
-/// need none, as both are run by the same worker.
-fn barriers(steps: &[Draft]) -> Vec<bool> {
-    let mut since = 0;
-    let needs = |(at, step): (usize, &Draft)| {
-        let open = &steps[since..at];
-        let needed = open.iter().any(|before| (before.parts > 1 || step.parts > 1) && before.conflicts(step));
-        if needed {
-            since = at;
-        }
-        needed
-    };
-    steps.iter().enumerate().map(needs).collect()
 }
 
 /// Where the temporary memory of one group lies.
@@ -443,28 +339,6 @@ fn aligned(bytes: u64) -> usize {
 mod tests {
     use super::*;
 
-    fn step(parts: usize, reads: &[usize], writes: &[usize]) -> Draft {
-        let touch = |&start: &usize, writes| Touch { region: Place::Arena(0), start, end: start + 8, writes };
-        let touches = reads.iter().map(|at| touch(at, false)).chain(writes.iter().map(|at| touch(at, true)));
-        Draft { code: 0, parts, places: vec![], touches: touches.collect(), commits: false, checks: false }
-    }
-
-    #[test]
-    fn workers_meet_only_where_a_step_depends_on_another_workers() {
-        let write_then_read = [step(4, &[], &[0]), step(4, &[0], &[8])];
-        assert_eq!(barriers(&write_then_read), [false, true]);
-        let read_then_overwrite = [step(4, &[0], &[8]), step(4, &[], &[0])];
-        assert_eq!(barriers(&read_then_overwrite), [false, true]);
-        let apart = [step(4, &[0], &[8]), step(4, &[0], &[16]), step(4, &[8], &[24])];
-        assert_eq!(barriers(&apart), [false, false, true]);
-        let alone = [step(1, &[], &[0]), step(1, &[0], &[8]), step(2, &[8], &[16])];
-        assert_eq!(barriers(&alone), [false, false, true]);
-        let overlapping = [step(2, &[], &[0]), step(2, &[4], &[32])];
-        assert_eq!(barriers(&overlapping), [false, true], "ranges that overlap in part");
-        let after_a_barrier = [step(2, &[], &[0]), step(2, &[0], &[8]), step(2, &[0], &[16])];
-        assert_eq!(barriers(&after_a_barrier), [false, true, false]);
-    }
-
     #[test]
     fn equal_kernels_are_compiled_once() {
         let kernel = |name, parts| dl_codegen::kernel::Builder::new(name, parts).finish();
@@ -474,14 +348,13 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_apart_from_the_arena_and_each_other() {
-        let touch = |region, writes| Touch { region, start: 0, end: 8, writes };
-        let draft = |touches| Draft { touches, ..step(2, &[], &[]) };
-        let write = |region| draft(vec![touch(region, true)]);
-        let all = [Place::Arena(0), Place::Input(0), Place::Input(1), Place::Result(0), Place::Result(1)];
-        for (a, b) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
-            assert_eq!(write(a).conflicts(&write(b)), a == b, "{a:?} {b:?}");
-        }
-        assert!(write(Place::Input(0)).conflicts(&draft(vec![touch(Place::Input(0), false)])));
+    fn what_is_too_little_for_two_is_left_to_the_caller() {
+        let target = crate::Options { threads: 2, ..Default::default() }.target().unwrap().unwrap();
+        let alone = |size: usize| {
+            let text = format!("%0 = input arg \"x\" f32[{size}]\n%1 = exp %0\n%2 = exp %1\nresult %1\nresult %2\n");
+            let graph = dl_ir::text::parse_graph(&text).unwrap();
+            assemble("f", &graph, &target).unwrap().kernels.alone
+        };
+        assert_eq!([alone(4096), alone(1 << 22)], [true, false]);
     }
 }

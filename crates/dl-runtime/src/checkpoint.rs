@@ -4,7 +4,7 @@
 //! Loading is all or nothing: everything is checked before the first byte of the model changes.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -102,7 +102,7 @@ pub(crate) fn save<'a>(
 ) -> Result<()> {
     // One entry, since the file format keeps its map in no fixed order: equal models give equal files.
     let facts: Vec<String> = facts.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let header = HashMap::from([("dl".to_string(), facts.join(";"))]);
+    let header = [("dl".to_string(), facts.join(";"))].into_iter().collect();
     let views = tensors.into_iter().map(|(name, tensor)| (name, Saved(tensor)));
     let bytes = safetensors::serialize(views, Some(header)).map_err(|e| Error::internal("writing a checkpoint", e))?;
     write_atomically(path, &bytes).map_err(|source| Error::Io {

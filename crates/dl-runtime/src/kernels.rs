@@ -1,10 +1,12 @@
 //! Compiled programs: kernels in machine code, the memory they share, and the workers that run them.
 //!
-//! All workers walk the same list of steps, one kernel each. A step has a number of parts, fixed when it was compiled; a
-//! worker runs its share of them. Where a step needs what another worker made, all meet at a barrier first. Before the
-//! first step that writes to the model, every worker looks at the fault cells: an index out of range ends the run while
-//! the model is still as it was.
+//! The steps of a program, one kernel each, are grouped in rounds: a new one begins where a step needs what another worker
+//! made. A step has a number of parts, fixed when it was compiled, and each share of a round runs its parts of every step.
+//! Before the first step that writes to the model, every worker looks at the fault cells: an index out of range ends the
+//! run while the model is still as it was.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -17,21 +19,22 @@ use crate::denormals::FlushDenormals;
 use crate::error::{Error, Result};
 use crate::fresh::Fresh;
 use crate::memory::{ALIGN, Buffer};
-use crate::pool::{Aborted, Pool, Worker, lock};
+use crate::pool::{Pool, Turn, alone, lock};
 use crate::profile::{Profile, Watch};
 use crate::program::Program;
 
 /// The kernels of a program.
 pub(crate) struct Kernels {
     pub(crate) steps: Vec<Step>,
+    pub(crate) rounds: Vec<Round>,
     pub(crate) results: Vec<ResultSlot>,
     /// The arrays that kernels write results to.
     pub(crate) fresh: Vec<(DType, Vec<usize>)>,
     /// Updates that no kernel could write in place, copied at the end: from, to, bytes.
     pub(crate) copies: Vec<(Place, Place, usize)>,
     pub(crate) sizes: Sizes,
-    /// Whether a kernel that checks indices runs after one that writes to the model.
-    pub(crate) late_checks: bool,
+    /// Whether there is nothing to share out.
+    pub(crate) alone: bool,
     /// The code of the steps.
     pub(crate) library: Arc<Library>,
     pub(crate) pool: Arc<Pool>,
@@ -48,9 +51,15 @@ pub(crate) struct Step {
     pub(crate) code: usize,
     pub(crate) parts: usize,
     pub(crate) buffers: Vec<Place>,
-    /// Whether all workers meet before it.
-    pub(crate) barrier: bool,
-    /// Whether it writes to the model or the optimizer.
+    /// Where its buffers begin among those of all steps, each step having one more entry for its fault cell.
+    pub(crate) table: usize,
+}
+
+/// Steps between which no worker waits for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Round {
+    pub(crate) steps: Range<usize>,
+    /// Whether only a run without a fault may go on here, for from here on it writes to the model or the optimizer.
     pub(crate) commits: bool,
 }
 
@@ -87,9 +96,18 @@ pub(crate) struct Sizes {
 /// The memory of one run.
 pub(crate) struct Memory {
     arena: Buffer,
-    /// One for each worker: a fault cell on a line of its own, then the scratch memory.
+    /// One for each worker: a fault cell on a line of its own, then the scratch memory. The cell is that of the share of
+    /// the worker's number, whoever does it.
     workers: Vec<Buffer>,
+    /// For each worker the addresses of all steps' buffers.
+    tables: Vec<Buffer>,
+    /// The inputs and results of the run before, by which the tables are right.
+    addresses: Vec<*mut u8>,
+    results: Vec<*mut u8>,
 }
+
+// SAFETY: the addresses are only compared with others.
+unsafe impl Send for Memory {}
 
 impl Kernels {
     /// Runs the kernels on inputs at these addresses and returns the results.
@@ -106,32 +124,35 @@ impl Kernels {
         let kept = lock(&self.kept).pop();
         let mut memory = match kept {
             Some(memory) => memory,
-            None => Memory::new(&program.name, self.sizes, self.pool.threads())?,
+            None => Memory::new(&program.name, self)?,
         };
-        memory.clear_faults();
         let fresh = self.fresh.iter().map(|(dtype, shape)| Fresh::new(*dtype, shape, &program.name));
         let mut fresh = fresh.collect::<Result<Vec<_>>>()?;
-        let results = fresh.iter_mut().map(Fresh::as_mut_ptr).collect();
-        let run = Run { memory: &memory, addresses, results, watches: Mutex::default() };
-        let outcome = self.pool.run(&|worker| {
-            let _flush = self.flush_denormals.then(FlushDenormals::enable);
-            // SAFETY: by this function's contract.
-            unsafe { run.steps(self, worker) }
-        });
+        memory.point(self, addresses, fresh.iter_mut().map(Fresh::as_mut_ptr).collect());
+        let run = Run::new(self, &memory);
+        // SAFETY: by this function's contract; the pool runs each share of a round once, after the round before.
+        let task = |turn: Turn| unsafe { run.turn(turn) };
+        let outcome = match self.alone {
+            true => alone(self.rounds.len(), &task),
+            false => self.pool.run(self.rounds.len(), &task),
+        };
         let outcome = outcome.and_then(|()| match memory.fault() {
             Some(fault) => Err(program.index_error(NodeId((fault.site - 1) as u32), fault.value)),
-            None => self.finish(program, &run, fresh),
+            None => self.finish(program, &memory, fresh),
         });
         if let (Some(profile), Some(started), Ok(_)) = (&self.profile, started, &outcome) {
-            profile.add(&lock(&run.watches), started.elapsed());
+            let watches: Vec<Watch> = run.watches.iter().filter_map(|watch| lock(watch).take()).collect();
+            profile.add(&watches, started.elapsed());
         }
-        drop(run);
+        if outcome.is_err() {
+            memory.clear_faults();
+        }
         lock(&self.kept).push(memory);
         outcome
     }
 
     /// Copies updates in, and out what results have no array of their own. All workers have ended.
-    fn finish(&self, program: &Program, run: &Run<'_>, fresh: Vec<Fresh>) -> Result<Vec<(Role, AnyArray<'static>)>> {
+    fn finish(&self, program: &Program, memory: &Memory, fresh: Vec<Fresh>) -> Result<Vec<(Role, AnyArray<'static>)>> {
         let mut fresh: Vec<Option<Fresh>> = fresh.into_iter().map(Some).collect();
         let results = self.results.iter().map(|result| {
             if let Place::Result(at) = result.place
@@ -143,30 +164,56 @@ impl Kernels {
             }
             // An input, or what is returned already: its array lives on among these results.
             let len = result.shape.iter().product::<usize>() * result.dtype.size();
-            let array = AnyArray::from_bytes(result.dtype, &result.shape, &run.copy(result.place, len));
+            let array = AnyArray::from_bytes(result.dtype, &result.shape, &memory.copy(result.place, len));
             let array = array
                 .ok_or_else(|| Error::internal(format!("running `{}`", program.name), "a result's size is wrong"))?;
             Ok((result.role.clone(), array))
         });
         let results = results.collect::<Result<_>>()?;
         // All are read before the first is written: one may be another's source.
-        let values: Vec<Vec<u8>> = self.copies.iter().map(|&(from, _, len)| run.copy(from, len)).collect();
+        let values: Vec<Vec<u8>> = self.copies.iter().map(|&(from, _, len)| memory.copy(from, len)).collect();
         for (&(_, to, len), value) in self.copies.iter().zip(values) {
             // SAFETY: an update has the type of its input, so `to` has room for it, and it is written by nobody else.
-            unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), run.address(to, 0), len) };
+            unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), memory.address(to, 0), len) };
         }
         Ok(results)
     }
 }
 
 impl Memory {
-    fn new(function: &str, sizes: Sizes, threads: usize) -> Result<Memory> {
+    fn new(function: &str, kernels: &Kernels) -> Result<Memory> {
         let what = format!("the memory of `{function}`");
-        let worker = |_| Buffer::zeroed(ALIGN + sizes.scratch, &what);
+        let (sizes, threads) = (kernels.sizes, kernels.pool.threads());
+        let last = kernels.steps.last().map_or(0, |step| step.table + step.buffers.len() + 1);
+        let buffers = |bytes: usize| (0..threads).map(|_| Buffer::zeroed(bytes, &what)).collect::<Result<_>>();
         Ok(Memory {
-            workers: (0..threads).map(worker).collect::<Result<_>>()?,
+            workers: buffers(ALIGN + sizes.scratch)?,
+            tables: buffers(last * size_of::<*mut u8>())?,
             arena: Buffer::zeroed(sizes.arena, &what)?,
+            addresses: vec![],
+            results: vec![],
         })
+    }
+
+    /// Writes to the tables where this run's inputs and results lie.
+    fn point(&mut self, kernels: &Kernels, addresses: Vec<*mut u8>, results: Vec<*mut u8>) {
+        let before = (std::mem::replace(&mut self.addresses, addresses), std::mem::replace(&mut self.results, results));
+        let first = before.0.is_empty() && before.1.is_empty();
+        for worker in 0..self.tables.len() {
+            for step in &kernels.steps {
+                for (at, &place) in step.buffers.iter().enumerate() {
+                    let changed = match place {
+                        Place::Input(index) => before.0.get(index) != self.addresses.get(index),
+                        Place::Result(index) => before.1.get(index) != self.results.get(index),
+                        Place::Arena(_) | Place::Scratch(_) => first,
+                    };
+                    if changed {
+                        let address = self.address(place, worker);
+                        self.tables[worker].pointers_mut()[step.table + at] = address;
+                    }
+                }
+            }
+        }
     }
 
     fn clear_faults(&mut self) {
@@ -176,35 +223,19 @@ impl Memory {
     /// The fault of the lowest part. No kernel that could write one is running.
     fn fault(&self) -> Option<Fault> {
         let cells = self.workers.iter().map(|worker| {
-            // SAFETY: the buffer begins with room for a fault cell, aligned to 64 and initialised. Only kernels of that
-            // worker write to it, and the caller has met with them at a barrier, or they have ended.
+            // SAFETY: the buffer begins with room for a fault cell, aligned to 64 and initialised. Only kernels that check
+            // indices write to it; those that have run have done so in a round before, and others do not run meanwhile.
             unsafe { worker.as_ptr().cast::<Fault>().read() }
         });
         cells.into_iter().find(|fault| fault.site != 0)
     }
-}
 
-/// A run: its memory and the addresses of its inputs.
-struct Run<'a> {
-    memory: &'a Memory,
-    addresses: Vec<*mut u8>,
-    /// Where results are written.
-    results: Vec<*mut u8>,
-    /// Of the workers that have ended, if the steps are timed.
-    watches: Mutex<Vec<Watch>>,
-}
-
-// SAFETY: the addresses are used only by kernels, which share them out: no part of a step reads or writes what another
-// part writes, and steps that depend on each other are separated by barriers.
-unsafe impl Sync for Run<'_> {}
-
-impl Run<'_> {
     fn address(&self, place: Place, worker: usize) -> *mut u8 {
         match place {
-            Place::Arena(offset) => self.memory.arena.as_ptr().wrapping_add(offset),
+            Place::Arena(offset) => self.arena.as_ptr().wrapping_add(offset),
             Place::Input(index) => self.addresses[index],
             Place::Result(index) => self.results[index],
-            Place::Scratch(offset) => self.memory.workers[worker].as_ptr().wrapping_add(ALIGN + offset),
+            Place::Scratch(offset) => self.workers[worker].as_ptr().wrapping_add(ALIGN + offset),
         }
     }
 
@@ -213,53 +244,81 @@ impl Run<'_> {
         // SAFETY: the value lies there by the memory plan, `len` bytes long, and nobody writes to it.
         unsafe { std::slice::from_raw_parts(self.address(place, 0), len) }.to_vec()
     }
+}
 
-    /// One worker's share of all steps.
+/// A run.
+struct Run<'a> {
+    kernels: &'a Kernels,
+    memory: &'a Memory,
+    /// Whether it may write to the model.
+    verdict: AtomicU8,
+    /// One for each worker, if the steps are timed.
+    watches: Vec<Mutex<Option<Watch>>>,
+}
+
+const UNKNOWN: u8 = 0;
+const GO: u8 = 1;
+const STOP: u8 = 2;
+
+// SAFETY: the addresses in the memory are used only by kernels, which share them out: no part of a step reads or writes
+// what another part writes, and steps that depend on each other are in different rounds. The tables and scratch memory of
+// a worker are its own.
+unsafe impl Sync for Run<'_> {}
+
+impl<'a> Run<'a> {
+    fn new(kernels: &'a Kernels, memory: &'a Memory) -> Run<'a> {
+        let watch = || Mutex::new(Some(Watch::start(kernels.steps.len())));
+        let watches = kernels.profile.iter().flat_map(|_| memory.workers.iter().map(|_| watch())).collect();
+        Run { kernels, memory, verdict: AtomicU8::new(UNKNOWN), watches }
+    }
+
+    /// Whether no index was out of range before the first write to the model. All say the same: before the round that
+    /// asks first all checks have been made, and in that round there are none.
+    fn may_commit(&self) -> bool {
+        let verdict = match self.verdict.load(Ordering::Relaxed) {
+            UNKNOWN if self.memory.fault().is_some() => STOP,
+            UNKNOWN => GO,
+            known => known,
+        };
+        self.verdict.store(verdict, Ordering::Relaxed);
+        verdict == GO
+    }
+
+    /// One share of one round.
     ///
     /// # Safety
-    /// As for [`Kernels::run`].
-    unsafe fn steps(&self, kernels: &Kernels, worker: &Worker<'_>) -> Result<(), Aborted> {
-        let mut table = vec![];
+    /// As for [`Kernels::run`]; and all shares of the round before are done, and nobody else is this worker or does this
+    /// share.
+    unsafe fn turn(&self, turn: Turn) {
+        let Run { kernels, memory, .. } = self;
+        let round = &kernels.rounds[turn.round];
+        if round.commits && !self.may_commit() {
+            return;
+        }
         let functions = kernels.library.kernels();
-        let mut committing = false;
-        let mut watch = kernels.profile.as_ref().map(|_| Watch::start(kernels.steps.len()));
-        for (index, step) in kernels.steps.iter().enumerate() {
-            let first_commit = step.commits && !committing;
-            if step.barrier || first_commit {
-                worker.barrier()?;
-            }
-            if first_commit {
-                if self.memory.fault().is_some() {
-                    return Ok(());
-                }
-                if kernels.late_checks {
-                    // All must come to the same decision before anyone can report another fault.
-                    worker.barrier()?;
-                }
-                committing = true;
-            }
+        let mut watch = self.watches.get(turn.worker).map(lock);
+        let mut watch = watch.as_mut().and_then(|watch| watch.as_mut());
+        let _flush = kernels.flush_denormals.then(FlushDenormals::enable);
+        for (index, step) in round.steps.clone().zip(&kernels.steps[round.steps.clone()]) {
+            let parts = turn.of(step.parts);
             if let Some(watch) = &mut watch {
                 watch.waited(index);
             }
-            let share = worker.share(step.parts);
-            if share.is_empty() {
+            if parts.is_empty() {
                 continue;
             }
-            table.clear();
-            table.extend(step.buffers.iter().map(|&place| self.address(place, worker.index())));
-            table.push(self.memory.workers[worker.index()].as_ptr());
-            // SAFETY: the table holds the address of every buffer that the kernel declares, in order, and that of this
-            // worker's fault cell. Each buffer is as long as declared: arena and scratch memory by the memory plan,
-            // inputs by the contract, results by their type. Scratch memory and fault cell are this worker's own. The library keeps
-            // the code.
-            unsafe { functions[step.code](table.as_ptr(), share.start as u64, share.end as u64) }
+            // SAFETY: the table holds the address of every buffer that the kernel declares, in order, and behind them is
+            // room for that of this share's fault cell. Each buffer is as long as declared: arena and scratch memory by
+            // the memory plan, inputs by the contract, results by their type. The table and scratch memory are this
+            // worker's own, the fault cell is this share's. The library keeps the code.
+            unsafe {
+                let table = memory.tables[turn.worker].as_ptr().cast::<*mut u8>().add(step.table);
+                table.add(step.buffers.len()).write(memory.workers[turn.share].as_ptr());
+                functions[step.code](table.cast_const(), parts.start as u64, parts.end as u64)
+            }
             if let Some(watch) = &mut watch {
                 watch.ran(index);
             }
         }
-        if let Some(watch) = watch {
-            lock(&self.watches).push(watch);
-        }
-        Ok(())
     }
 }

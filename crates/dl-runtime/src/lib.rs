@@ -22,6 +22,7 @@ mod pool;
 mod profile;
 mod program;
 mod prologue;
+mod rounds;
 mod summary;
 
 pub use array::{AnyArray, Element, Gradients, IntoArg, Outputs};

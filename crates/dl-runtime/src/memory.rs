@@ -79,6 +79,12 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.size) }
     }
 
+    /// The same memory as addresses, which it holds from now on.
+    pub(crate) fn pointers_mut(&mut self) -> &mut [*mut u8] {
+        // SAFETY: as above; the block is aligned to more than an address is, and bytes of any value are one.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.size / size_of::<*mut u8>()) }
+    }
+
     /// The address of the first byte. Writing through it needs exclusive access to the buffer.
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         self.start.as_ptr()

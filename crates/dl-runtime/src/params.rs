@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dl_ir::nn::suggest::distance;
+use dl_ir::suggest::distance;
 use dl_ir::{Bindings, DType, Dim, DimError, Init, ParamDecl, Storage};
 
 use crate::error::{Error, Result};

@@ -54,7 +54,7 @@ struct Sum {
 /// The time of one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Lap {
-    /// At the barrier before it; of several workers the mean.
+    /// Waiting before it; of several workers the mean.
     wait: Duration,
     /// In its kernel; of several workers the longest.
     busy: Duration,
@@ -74,12 +74,14 @@ impl Watch {
 
     /// The time since the last call was spent waiting for this step.
     pub(crate) fn waited(&mut self, step: usize) {
-        self.laps[step].wait = self.lap();
+        let lap = self.lap();
+        self.laps[step].wait += lap;
     }
 
     /// The time since the last call was spent in this step.
     pub(crate) fn ran(&mut self, step: usize) {
-        self.laps[step].busy = self.lap();
+        let lap = self.lap();
+        self.laps[step].busy += lap;
     }
 
     fn lap(&mut self) -> Duration {
@@ -212,7 +214,7 @@ mod tests {
     }
 
     fn step() -> Step {
-        Step { code: 0, parts: 2, buffers: vec![], barrier: false, commits: false }
+        Step { code: 0, parts: 2, buffers: vec![], table: 0 }
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Program {
         Error::IndexOutOfRange { function: self.name.clone(), argument, location, index, size }
     }
 
-    /// The argument whose elements a node rearranges.
+    /// The argument whose elements a node rearranges, also where some are replaced, as ignored labels are.
     fn argument(&self, node: NodeId) -> Option<String> {
         let at = &self.graph[node];
         match (at.op, &at.args[..]) {
@@ -131,6 +131,7 @@ impl Program {
                 Some(input.name.clone())
             }
             (Op::Cast, [arg, ..]) => self.argument(*arg),
+            (Op::Select, [_, first, second]) => self.argument(*first).or_else(|| self.argument(*second)),
             (op, [arg, ..]) if op.class() == Class::Movement => self.argument(*arg),
             _ => None,
         }

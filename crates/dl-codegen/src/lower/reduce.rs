@@ -19,6 +19,8 @@ const ENOUGH_PARTS: u64 = 8;
 const PIECE_NS: f64 = 40_000.0;
 const PIECE_ELEMENTS: i64 = 6 * 1024;
 const MOST_PIECES: i64 = 256;
+/// Fewer neighbouring columns than that are not worth going through all rows for: they touch few lines of each page.
+const LEAST_COLUMNS: i64 = 64;
 
 /// The kernels of a reduction.
 pub(super) fn lower(graph: &Graph, fused: &Fused, index: usize) -> Result<Vec<LoweredKernel>, LowerError> {
@@ -187,9 +189,15 @@ impl<'g> Folds<'g> {
         let extents = self.kept_extents();
         let work = ns * self.reduced_extent() as f64;
         let total = work * extents.iter().product::<i64>() as f64;
-        let alone = split(&extents, work + 1.0).parts;
+        let mut alone = split(&extents, work + 1.0).parts as i64;
+        if !self.across && !self.kept.is_empty() {
+            let (all, width) = (extents.iter().product::<i64>(), extents[extents.len() - 1]);
+            if all / alone < LEAST_COLUMNS.min(width) {
+                alone = all / width;
+            }
+        }
         let first = self.reduced.first().map_or(1, |l| l.extent);
-        if alone >= ENOUGH_PARTS || total < 2.0 * PIECE_NS || self.ops.contains(&ReduceOp::ArgMax) {
+        if alone >= ENOUGH_PARTS as i64 || total < 2.0 * PIECE_NS || self.ops.contains(&ReduceOp::ArgMax) {
             return 1;
         }
         let by_time = (total / PIECE_NS / alone as f64) as i64;

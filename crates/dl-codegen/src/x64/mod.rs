@@ -19,6 +19,7 @@ mod expr;
 mod lir;
 mod liveness;
 pub mod op;
+mod plain;
 mod tile;
 mod transpose;
 mod vector;

@@ -29,6 +29,7 @@ pub fn vector(
     if extent < lanes / 2 || !(evex || extent.is_multiple_of(lanes) || simple_tail(kernel, body)) {
         return Err(Unsupported);
     }
+    let body = &*super::plain::plain(body);
     let whole = extent / lanes;
     let mut groups = groups(kernel, reduces, body).min(whole.max(1));
     loop {

@@ -2,10 +2,10 @@
 
 use super::error::ArgError;
 use super::params::{Default, Kind, Param, signature};
-use super::suggest::{did_you_mean, list_names, nearest};
 use super::value::{Given, Value};
 use crate::dim::Dim;
 use crate::graph::NodeId;
+use crate::suggest::{did_you_mean, list_names, nearest};
 use crate::types::DType;
 
 /// No window is wider: products of three sizes stay within 64 bits.

@@ -36,7 +36,6 @@ mod product;
 mod rearrange;
 mod reduce;
 mod source;
-pub mod suggest;
 mod value;
 
 pub use args::{Args, bind};

@@ -8,11 +8,11 @@ use super::common::{Made, X, floats, made};
 use super::error::CallError;
 use super::method::MethodDef;
 use super::params::{Kind, Param};
-use super::suggest::did_you_mean;
 use crate::build::Builder;
 use crate::dim::Dim;
 use crate::graph::NodeId;
 use crate::op::Op;
+use crate::suggest::did_you_mean;
 
 const PATTERN: Param =
     Param::required("pattern", Kind::Pattern, "the axes before and after: `\"b (h w) c -> b c h w\"`");
@@ -327,7 +327,7 @@ fn solve(b: &Builder, args: &Args, x: NodeId, left: &Side) -> Result<Vec<(String
             let all: Vec<String> = unknown.iter().map(|n| format!("`{n} = ..`")).collect();
             let message = format!(
                 "the sizes of {} are not determined: all but one are needed as arguments, such as {}",
-                super::suggest::list_names(&unknown),
+                crate::suggest::list_names(&unknown),
                 all[0]
             );
             return Err(refuse(&group.part, message));

@@ -90,6 +90,10 @@ impl<'a> Resolver<'a, '_> {
                     self.bind(frame, element, value, init);
                 }
             }
+            Pat::Type(typed) => {
+                self.error(&typed.ty, "a name takes the type of its value; leave out `:` and the type");
+                self.bind(frame, &typed.pat, value, init);
+            }
             other => {
                 self.error(other, "a `let` binds a name or a tuple of names");
             }

@@ -190,7 +190,12 @@ impl<'a> Resolver<'a, '_> {
         if let Some(meant) = meant {
             self.use_name(frame, meant);
         }
-        let message = if !is_upper_case(name) || !hint.is_empty() {
+        let message = if frame.unknown_names == UnknownNames::Symbol && hint.is_empty() {
+            format!(
+                "there is no `{name}` here; symbolic dimensions are written in upper case: `{}`",
+                name.to_uppercase()
+            )
+        } else if !is_upper_case(name) || !hint.is_empty() {
             format!("there is no `{name}` here{hint}")
         } else if frame.locals.is_empty() {
             format!("`{name}` is not declared: add `const {name} = ...;` or `dim {name};` to the model")

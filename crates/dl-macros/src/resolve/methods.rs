@@ -9,6 +9,7 @@ use super::args::{Site, Written, given};
 use super::explain::{Operand, method_tokens};
 use super::expr::Frame;
 use super::layers::Instance;
+use super::scope::lone_ident;
 use crate::diag::{did_you_mean, source_text};
 
 impl<'a> Resolver<'a, '_> {
@@ -18,6 +19,10 @@ impl<'a> Resolver<'a, '_> {
             let args = self.written_args(frame, &call.args);
             return self.block_method(frame, expr, call, &args);
         } else {
+            if let Some(callee) = self.called_on_self(frame, call) {
+                let message = format!("layers and functions are called without `self`: `{callee}(..)`");
+                return self.error(&call.receiver, message);
+            }
             let receiver = self.eval(frame, &call.receiver);
             let mut args = vec![Written { name: None, value: receiver, site: Site::One(&call.receiver) }];
             args.extend(self.written_args(frame, &call.args));
@@ -40,6 +45,22 @@ impl<'a> Resolver<'a, '_> {
         };
         self.set_loc(call.method.span());
         self.call_table(frame, def, &format!("`{name}`"), &args, method_tokens(call))
+    }
+
+    /// What `self.name(..)` or `self.name.forward(..)` means to call, which counts as used.
+    fn called_on_self(&mut self, frame: &mut Frame<'a>, call: &'a ExprMethodCall) -> Option<String> {
+        let (on, name) = match &*call.receiver {
+            Expr::Field(field) => (&*field.base, source_text(&field.member)),
+            other => (other, call.method.to_string()),
+        };
+        let known =
+            lone_ident(on).is_some_and(|word| word == "self") && self.callable_names(frame.scope).contains(&name);
+        if known {
+            self.use_name(frame, &name);
+            // Mistakes in the arguments are told all the same, and the names in them are used.
+            self.written_args(frame, &call.args);
+        }
+        known.then_some(name)
     }
 
     fn block_method(

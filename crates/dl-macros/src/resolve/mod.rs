@@ -70,6 +70,9 @@ pub fn resolve<'a>(model: &'a Model, complete: bool, diagnostics: &mut Diagnosti
     Resolved { module, functions }
 }
 
+/// What the names of inputs begin with that stand for values in error; no argument is called so.
+const MADE_UP: &str = "made up";
+
 /// The state of resolving one model.
 struct Resolver<'a, 'd> {
     diagnostics: &'d mut Diagnostics,
@@ -159,6 +162,8 @@ impl<'a, 'd> Resolver<'a, 'd> {
                     function.name
                 );
                 self.diagnostics.at_span(train.span, message);
+                // Public it would need no caller.
+                self.used.insert(&function.name);
             }
         }
     }
@@ -184,7 +189,7 @@ impl<'a, 'd> Resolver<'a, 'd> {
     /// A value of a known type that stands for one in error. The graph it enters is never used.
     fn made_up(&mut self, ty: Type) -> Option<Value> {
         self.made_up += 1;
-        let name = format!("made up {}", self.made_up);
+        let name = format!("{MADE_UP} {}", self.made_up);
         Some(Value::Tensor(self.builder.input(dl_ir::InputKind::Arg, &name, ty)))
     }
 

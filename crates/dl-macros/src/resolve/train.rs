@@ -5,7 +5,7 @@ use dl_ir::{Builder, DType, FnKind, Graph, InputKind, Loc, NodeId, Op, Role};
 use proc_macro2::TokenStream;
 
 use super::functions::Compiled;
-use super::{GradientGraphs, MODEL, Resolver};
+use super::{GradientGraphs, MADE_UP, MODEL, Resolver};
 use crate::diag::{did_you_mean, list_names};
 use crate::syntax::{Function, Results, Train};
 
@@ -131,20 +131,23 @@ impl<'a> Resolver<'a, '_> {
         let needed = dependencies(graph, loss);
         let params = graph.inputs.iter().filter(|i| i.kind == InputKind::Param && needed[i.node.index()]);
         let mut params: Vec<(String, NodeId)> = params.map(|i| (i.name.clone(), i.node)).collect();
-        if params.is_empty() {
+        // What stands for a value in error hides the parameters behind it.
+        let hidden = graph.inputs.iter().any(|i| i.name.starts_with(MADE_UP) && needed[i.node.index()]);
+        if params.is_empty() && !hidden {
             let message = format!("`{}` depends on no parameter: there is nothing to train", function.name);
             self.diagnostics.at(&function.name, message);
             return None;
         }
         if !train.only.is_empty() {
             for (layer, tokens) in &train.only {
-                if !params.iter().any(|(name, _)| is_within(name, layer)) {
+                let maybe = hidden && self.module.params.iter().any(|p| p.trainable && is_within(&p.name, layer));
+                if !maybe && !params.iter().any(|(name, _)| is_within(name, layer)) {
                     self.nothing_to_train(function, layer, tokens);
                 }
             }
             params.retain(|(name, _)| train.only.iter().any(|(layer, _)| is_within(name, layer)));
         }
-        (!params.is_empty()).then_some(params)
+        (!hidden && !params.is_empty()).then_some(params)
     }
 
     fn nothing_to_train(&mut self, function: &Function, layer: &str, tokens: &TokenStream) {

@@ -55,6 +55,10 @@ fn model(input: ParseStream, diagnostics: &mut Diagnostics) -> Result<Model> {
     }
     input.parse::<keyword::model>()?;
     let name = input.parse()?;
+    if input.peek(Token![<]) || input.peek(token::Paren) {
+        let message = "a model takes no parameters here: a size that `new` is to take is `dim NAME;` among its items";
+        return Err(input.error(message));
+    }
     let body;
     braced!(body in input);
     let body = items(&body, Place::Model, diagnostics);
@@ -347,8 +351,15 @@ fn take_train(attrs: Vec<Attribute>, diagnostics: &mut Diagnostics) -> (Option<T
     let mut train = None;
     let mut rest = Vec::new();
     for attr in attrs {
-        if !attr.path().is_ident("train") {
-            rest.push(attr);
+        let word = attr.path().get_ident().map(Ident::to_string).unwrap_or_default();
+        if word != "train" {
+            let hint = did_you_mean(&word, ["train"]);
+            if hint.is_empty() {
+                rest.push(attr);
+            } else {
+                diagnostics.at(attr.path(), format!("there is no attribute `{word}`{hint}"));
+                train = Some(Train { span: syn::spanned::Spanned::span(attr.path()), only: Vec::new() });
+            }
         } else if train.is_some() {
             diagnostics.at(&attr, "`#[train]` stands here twice");
         } else {

@@ -1,9 +1,11 @@
 //! Going on after a syntax error: skipping to the next item, and keeping the good statements of a body.
 
+use std::collections::VecDeque;
+
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
-use syn::{Block, Expr, Ident, Stmt, Token, token};
+use syn::{Block, Expr, Ident, Pat, Stmt, Token, token};
 
 use crate::diag::Diagnostics;
 
@@ -49,10 +51,17 @@ pub fn statements(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Vec<Stm
     };
     let before = diagnostics.len();
     let mut out = Vec::new();
-    for piece in split_statements(tokens) {
+    let mut pieces = split_statements(tokens);
+    while let Some(piece) = pieces.pop_front() {
         match Block::parse_within.parse2(piece.clone()) {
             Ok(statements) => out.extend(statements),
             Err(error) => {
+                if let Some((whole, rest)) = unfinished_let(piece.clone()) {
+                    diagnostics.push(error);
+                    out.extend(whole);
+                    pieces.push_front(rest);
+                    continue;
+                }
                 match arrow(piece.clone()) {
                     Some(span) => diagnostics.at_span(span, LAYER_IN_BODY),
                     None => diagnostics.push(error),
@@ -88,18 +97,31 @@ fn arrow(tokens: TokenStream) -> Option<Span> {
 }
 
 /// Cuts after each `;`.
-fn split_statements(tokens: TokenStream) -> Vec<TokenStream> {
-    let mut pieces = vec![TokenStream::new()];
+fn split_statements(tokens: TokenStream) -> VecDeque<TokenStream> {
+    let mut pieces = VecDeque::from([TokenStream::new()]);
     for token in tokens {
         let ends = matches!(&token, TokenTree::Punct(p) if p.as_char() == ';');
-        let last = pieces.last_mut().expect("starts with one piece");
+        let last = pieces.back_mut().expect("starts with one piece");
         last.extend([token]);
         if ends {
-            pieces.push(TokenStream::new());
+            pieces.push_back(TokenStream::new());
         }
     }
     pieces.retain(|piece| !piece.is_empty());
     pieces
+}
+
+/// A `let` whose `;` is missing, as if it stood there, and what follows.
+fn unfinished_let(piece: TokenStream) -> Option<(Vec<Stmt>, TokenStream)> {
+    let parser = |input: ParseStream| {
+        let word: Token![let] = input.parse()?;
+        let pattern = Pat::parse_single(input)?;
+        let equals: Token![=] = input.parse()?;
+        let value: Expr = input.parse()?;
+        Ok((quote::quote!(#word #pattern #equals #value;), input.parse::<TokenStream>()?))
+    };
+    let (whole, rest) = parser.parse2(piece).ok()?;
+    Some((Block::parse_within.parse2(whole).ok()?, rest)).filter(|(_, rest)| !rest.is_empty())
 }
 
 /// What stands for a statement that did not parse: its names bound to nothing in particular.

@@ -12,6 +12,12 @@ use super::{Contraction, Loop, Operand, Writer};
 use crate::lower::LowerError;
 use crate::lower::cx::shape;
 
+/// A row of so many places fills a tile of rows.
+const FEW_PLACES: i64 = 12;
+
+/// Weights of so many elements hardly stay in the second-level cache from row to row.
+const LARGE_WEIGHT: i64 = 1 << 20;
+
 /// Which axes mean what.
 struct Axes {
     /// Channels of images.
@@ -141,8 +147,47 @@ pub(super) fn forward(w: &mut Writer<'_>) -> Result<(), LowerError> {
     let last: Vec<i64> = (0..g.spatial())
         .map(|s| (y[g.axes.space + s] - 1) * g.stride[s] - g.lo[s] + (taps(s) - 1) * g.dilation[s])
         .collect();
-    let x = Image::operand(w, 0)?.padded(w, &g, &first, &last)?.from(&first, g.axes.space);
+    let mut x = Image::operand(w, 0)?.padded(w, &g, &first, &last)?.from(&first, g.axes.space);
     let channel = g.axes.channel;
+    let along = |f: &[i64]| (0..g.spatial()).map(|s| x.strides[g.axes.space + s] * f[s]).collect::<Vec<i64>>();
+    let (mut places, mut reach) = (along(&g.stride), along(&g.dilation));
+    let weight = inputs * outputs * (0..g.spatial()).map(taps).product::<i64>();
+    let inner = g.spatial().saturating_sub(1);
+    let few = inner > 0 && y[g.axes.space + inner] < FEW_PLACES;
+    let rows_apart = g.stride[..inner].iter().any(|&s| s != 1);
+    let apart = inner > 0 && (taps(inner) > 1 || rows_apart);
+    if few && apart && weight >= LARGE_WEIGHT && g.groups == 1 && channel + 1 == y.len() {
+        // The places of a row are too few to use what is read of the weights. Where each has its taps beside it, the
+        // rows of an image are one: those of the last axis, or all where rows are apart.
+        let unrolled = |s: usize| s == inner || rows_apart;
+        let mut axes = vec![copy::Axis::plain(y[0] as u64, x.strides[0])];
+        for s in 0..g.spatial() {
+            let size = (y[g.axes.space + s] - 1) * g.stride[s] + (taps(s) - 1) * g.dilation[s] + 1;
+            axes.push(match unrolled(s) {
+                true => copy::Axis::plain(y[g.axes.space + s] as u64, places[s]),
+                false => copy::Axis::plain(size as u64, x.strides[g.axes.space + s]),
+            });
+        }
+        let kernel = (0..g.spatial()).filter(|&s| unrolled(s));
+        axes.extend(kernel.map(|s| copy::Axis::plain(taps(s) as u64, reach[s])));
+        axes.push(copy::Axis::plain(inputs as u64, x.strides[channel]));
+        x.start = copy(w, x.start, g.dtype, &axes)?;
+        x.strides[channel] = 1;
+        let mut step = inputs;
+        for s in (0..g.spatial()).rev().filter(|&s| unrolled(s)) {
+            reach[s] = step;
+            step *= taps(s);
+        }
+        for s in (0..g.spatial()).rev() {
+            if unrolled(s) {
+                places[s] = step;
+            } else {
+                (places[s], reach[s]) = (step * g.stride[s], step * g.dilation[s]);
+            }
+            step *= axes[s + 1].size as i64;
+        }
+        x.strides[0] = step;
+    }
     let mut loops = vec![
         free(y[0], x.strides[0], 0, (0, 1)),
         free(g.groups, x.strides[channel] * inputs, in_w.strides[g.axes.w_out] * outputs, (channel, outputs)),
@@ -151,8 +196,8 @@ pub(super) fn forward(w: &mut Writer<'_>) -> Result<(), LowerError> {
     ];
     for s in 0..g.spatial() {
         let axis = g.axes.space + s;
-        loops.push(free(y[axis], x.strides[axis] * g.stride[s], 0, (axis, 1)));
-        loops.push(sum(taps(s), x.strides[axis] * g.dilation[s], in_w.strides[g.axes.w_space + s]));
+        loops.push(free(y[axis], places[s], 0, (axis, 1)));
+        loops.push(sum(taps(s), reach[s], in_w.strides[g.axes.w_space + s]));
     }
     let out = vec![0; y.len()];
     lower(w, &Contraction { dtype: g.dtype, a: x.start, b: weights, loops, out, again: false })

@@ -3,7 +3,7 @@
 use dl_ir::DType;
 
 use super::{Operand, Writer, at_most, buffer};
-use crate::kernel::{Access, Affine, BufId, Var};
+use crate::kernel::{Access, Affine, BufId, Expr, IndexExpr, UnOp, Var};
 use crate::lower::LowerError;
 use crate::lower::cx::Cx;
 
@@ -57,24 +57,42 @@ pub(super) fn copy(w: &mut Writer<'_>, from: Operand, dtype: DType, axes: &[Axis
     {
         outer += 1;
     }
-    let rows: u64 = axes[..outer].iter().map(|a| a.size).product();
-    let row: u64 = axes[outer..].iter().map(Axis::full).product();
+    let whole: u64 = axes[..outer].iter().map(|a| a.size).product();
+    // Where these are few, the rows of a padded axis are shared out too, those of zeros among them.
+    let padded = (whole < WANTED_PARTS && outer + 1 + usize::from(turned) < axes.len()).then(|| axes[outer]);
+    let inner = outer + usize::from(padded.is_some());
+    let rows = whole * padded.map_or(1, |axis| axis.full());
+    let row: u64 = axes[inner..].iter().map(Axis::full).product();
     let group = PART_ELEMENTS.div_ceil(row.max(1)).max(rows.div_ceil(MAX_PARTS)).max(1);
     w.kernel("_pack", rows.div_ceil(group).max(1), |cx| {
         let src = buffer(cx, from.source, dtype, Access::Read);
         let dst = buffer(cx, to, dtype, Access::Write);
+        let dense = Dense { src, dst, dtype };
         let lo = Var::PART * group as i64;
         let hi = at_most(cx, lo.clone() + group as i64, rows);
         cx.for_(lo, hi, |cx, t| {
             let mut rest = Affine::from(t);
+            let place = padded.map(|axis| {
+                let (next, i) = cx.div_mod(&rest, axis.full() as i64);
+                rest = next;
+                i
+            });
             let mut at = Affine::from(from.offset);
             for axis in axes[..outer].iter().rev() {
                 let (next, i) = cx.div_mod(&rest, axis.size as i64);
                 at = at + i * axis.stride;
                 rest = next;
             }
-            let dense = Dense { src, dst, dtype };
-            dense.fill(cx, &axes[outer..], at, t * row as i64);
+            let to = t * row as i64;
+            let (Some(axis), Some(i)) = (padded, place) else { return dense.fill(cx, &axes[inner..], at, to) };
+            let (first, end) = (axis.lo as i64, (axis.lo + axis.size) as i64);
+            let inside = cx.let_(Expr::InRange { at: i.clone(), lo: first, hi: end });
+            cx.if_(inside, |cx| {
+                let here = cx.index(IndexExpr::Within(i, first, end));
+                dense.fill(cx, &axes[inner..], at + (here - first) * axis.stride, to.clone());
+            });
+            let outside = cx.un(UnOp::Not, inside);
+            cx.if_(outside, |cx| dense.zero(cx, row, to));
         });
     })?;
     Ok(Operand { source: to, offset: 0 })

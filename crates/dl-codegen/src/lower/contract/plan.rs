@@ -85,6 +85,8 @@ pub(super) struct Plan {
     pub swap: bool,
     pub form: Form,
     pub pack: Pack,
+    /// Whether the copy of the right operand is kept from call to call.
+    pub kept: bool,
     /// Whether the left operand is copied to rows of the sum.
     pub pack_rows: bool,
     /// The free loops, in the order of the result's axes.
@@ -227,7 +229,7 @@ fn merge_sums(mut sums: Vec<Axis>) -> Vec<Axis> {
 /// Whether the rows of a left operand fall into the same few cache sets, or its columns lie far apart.
 fn scattered(row: &Axis, sum: &Axis) -> bool {
     let turned = sum.a != 1 && sum.extent * row.extent >= LARGE_OPERAND;
-    let aliased = sum.a == 1 && row.a % 512 == 0 && sum.extent >= 128 && row.extent >= 8;
+    let aliased = sum.a == 1 && row.a % 1024 == 0 && sum.extent >= 128 && row.extent >= 8;
     turned || aliased
 }
 
@@ -282,7 +284,7 @@ fn roles(swap: bool, free: Vec<Axis>, mut sums: Vec<Axis>, kept: bool) -> Plan {
         && sums.len() == 1
         && rows.is_some_and(|m| scattered(&free[m], &sums[0]));
     let (m, n) = (rows.map(one), columns.map(one));
-    Plan { pack_rows, swap, form, pack, free, sums, m, n, outer: vec![], group: 1, split: None }
+    Plan { kept, pack_rows, swap, form, pack, free, sums, m, n, outer: vec![], group: 1, split: None }
 }
 
 impl Plan {
@@ -297,7 +299,10 @@ impl Plan {
         let room = (BLOCK_ELEMENTS / depth.clamp(1, LONG_SUM)).max(1);
         // What is read along rows of a few vectors only is read slowly.
         let least = if extent(self.m) < FEW_ROWS { 128 } else { 64 };
-        let (mut rows, mut columns) = (room.clamp(48, 1024), room.clamp(least, 512));
+        // A copy that is kept has as many columns together as a tile, so that it is read from beginning to end.
+        let narrow = self.kept && self.pack == Pack::Columns && extent(self.m) >= FEW_ROWS && depth >= 512;
+        let least = if narrow { 32 } else { least };
+        let (mut rows, mut columns) = (room.clamp(48, 1024), if narrow { 32 } else { room.clamp(least, 512) });
         loop {
             self.cut(rows, columns);
             if self.outer_count() >= wanted || rows <= 48 && columns <= least {
