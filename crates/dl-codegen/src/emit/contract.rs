@@ -148,7 +148,7 @@ impl Emitter<'_> {
                 self.step(tile, Cursor { a_disp: at.a_disp + a, b_disp: at.b_disp + b, ..at }, sums)
             });
         }
-        let steps = if loops == level + 1 { (STEPS / flat.len()).max(1) } else { 1 };
+        let steps = if loops == level + 1 { (STEPS / flat.len().max(1)).max(1) } else { 1 };
         self.k_loop(tile, level, steps, at, sums, &|e, at, sums| e.sum_n(tile, level + 1, at, sums))
     }
 

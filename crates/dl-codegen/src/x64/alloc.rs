@@ -517,7 +517,9 @@ impl Code {
             self.names[c.now.0 as usize].held = true;
             debug_assert!(self.names[c.now.0 as usize].reg == Some(reg));
             self.locked.clear();
-            self.pass_at(c.init);
+            if !again && self.dies(c.init) {
+                self.release(c.init);
+            }
         }
         // What else lives on stays in registers as far as they go; the rest is in memory throughout.
         let mut kept = vec![];
@@ -626,12 +628,6 @@ impl Code {
         match kind {
             Kind::Vector => &self.vectors,
             Kind::Mask => &self.masks,
-        }
-    }
-
-    fn pass_at(&mut self, v: V) {
-        if self.dies(v) {
-            self.release(v);
         }
     }
 }

@@ -143,6 +143,17 @@ impl<'k> Body<'k> {
         self.gprs.push(reg);
     }
 
+    /// Lets registers that are idle for a while be used, until [`Body::reclaim`].
+    pub fn lend(&mut self, regs: &[Gpr]) {
+        self.gprs.extend(regs);
+    }
+
+    /// Ends [`Body::lend`], when all are free again.
+    pub fn reclaim(&mut self, regs: &[Gpr]) {
+        debug_assert!(regs.iter().all(|r| self.gprs.contains(r)), "still in use");
+        self.gprs.retain(|r| !regs.contains(r));
+    }
+
     pub fn bind(&mut self, var: Var, own: Own) {
         self.own.insert(var, own);
     }

@@ -426,12 +426,17 @@ impl Writer<'_> {
         let column = Own { reg: (!one_column).then_some(self.column), plus: 0, lanes: true };
         self.b.bind(c.n.var, column);
         let statements = count(&c.epilogue);
+        // The next tile sets these anew.
+        let idle = [self.a_ptr, self.b_ptr, self.trip];
+        self.b.lend(&idle);
         if statements * tile.rows * tile.vectors <= LONG_EPILOGUE || tile.rows == 1 {
             self.straight_epilogue(tile, one_row)?;
             self.b.code.asm.add(self.row, tile.rows as i32);
-            return Ok(());
+        } else {
+            self.looped_epilogue(tile)?;
         }
-        self.looped_epilogue(tile)
+        self.b.reclaim(&idle);
+        Ok(())
     }
 
     fn straight_epilogue(&mut self, tile: Tile, one_row: bool) -> Result<()> {

@@ -1,10 +1,13 @@
 //! Runs kernels through the JIT and the interpreter and compares the results.
 #![allow(dead_code)]
 
+mod pages;
+
 use dl_codegen::abi::Fault;
 use dl_codegen::jit::Library;
 use dl_codegen::kernel::{Access, Buf, DType, Kernel, interp, parse};
-use dl_codegen::{Isa, jit};
+use dl_codegen::{Isa, Level, jit};
+use pages::{Edge, Pages};
 
 /// Bytes at a 64-byte boundary, with a margin on both sides that must stay as it is.
 struct Memory {
@@ -89,22 +92,52 @@ pub fn check(kernel: &Kernel, bufs: &[Vec<u8>], tolerance: Tolerance) -> Vec<Vec
     for isa in Isa::all().unwrap() {
         let mut actual = bufs.to_vec();
         assert_eq!(run(kernel, &isa, &mut actual), fault, "{} on {}", kernel.name, isa.level());
-        for (i, buf) in kernel.bufs.iter().enumerate().filter(|(_, b)| b.access != Access::Scratch) {
-            let (a, e) = (floats(buf, &actual[i]), floats(buf, &expected[i]));
-            for (j, (a, e)) in a.iter().zip(&e).enumerate() {
-                let same = a == e || a.is_nan() && e.is_nan();
-                let close = (a - e).abs() <= tolerance.absolute + tolerance.relative * e.abs();
-                assert!(
-                    same || close,
-                    "{} on {}: b{i}[{j}] is {a:e}, expected {e:e}\n{}",
-                    kernel.name,
-                    isa.level(),
-                    jit::clif(kernel, &isa).unwrap_or_default()
-                );
-            }
-        }
+        compare(kernel, &isa, &actual, &expected, tolerance);
     }
     expected
+}
+
+/// The same, and that each instruction set has as many leaves as it should, which touch nothing outside of buffers:
+/// these lie at pages without rights, once with their starts and once with their ends.
+pub fn check_leaves(kernel: &Kernel, bufs: &[Vec<u8>], tolerance: Tolerance, leaves: impl Fn(Level) -> usize) {
+    let expected = check(kernel, bufs, tolerance);
+    for isa in Isa::all().unwrap().into_iter().filter(|isa| isa.level() != Level::Baseline) {
+        let code = jit::compile(kernel, &isa).unwrap();
+        assert_eq!(code.leaves(), leaves(isa.level()), "leaves of {} on {}\n{kernel}", kernel.name, isa.level());
+        let library = Library::load(&[code], &isa).unwrap();
+        for edge in [Edge::Start, Edge::End] {
+            let mut pages: Vec<Pages> = bufs.iter().map(|b| Pages::new(b, edge)).collect();
+            let mut fault = Fault::default();
+            let mut table: Vec<*mut u8> = pages.iter_mut().map(Pages::start).collect();
+            table.push((&raw mut fault).cast());
+            // SAFETY: the table has the buffers at their declared lengths and a fault cell.
+            unsafe { library.kernels()[0](table.as_ptr(), 0, kernel.parts) };
+            let mut actual = bufs.to_vec();
+            for (buf, page) in actual.iter_mut().zip(&mut pages) {
+                let len = buf.len();
+                // SAFETY: the pages have the bytes of the buffer from there on.
+                buf.copy_from_slice(unsafe { std::slice::from_raw_parts(page.start(), len) });
+            }
+            compare(kernel, &isa, &actual, &expected, tolerance);
+        }
+    }
+}
+
+fn compare(kernel: &Kernel, isa: &Isa, actual: &[Vec<u8>], expected: &[Vec<u8>], tolerance: Tolerance) {
+    for (i, buf) in kernel.bufs.iter().enumerate().filter(|(_, b)| b.access != Access::Scratch) {
+        let (a, e) = (floats(buf, &actual[i]), floats(buf, &expected[i]));
+        for (j, (a, e)) in a.iter().zip(&e).enumerate() {
+            let same = a == e || a.is_nan() && e.is_nan();
+            let close = (a - e).abs() <= tolerance.absolute + tolerance.relative * e.abs();
+            assert!(
+                same || close,
+                "{} on {}: b{i}[{j}] is {a:e}, expected {e:e}\n{}",
+                kernel.name,
+                isa.level(),
+                jit::clif(kernel, isa).unwrap_or_default()
+            );
+        }
+    }
 }
 
 /// The elements of a buffer as doubles.
