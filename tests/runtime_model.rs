@@ -1,12 +1,14 @@
 //! A model through the runtime: calling, training, gradients, saving, resuming, and what it says of wrong use.
 
-use std::path::PathBuf;
+#[path = "common/file.rs"]
+mod file;
 
 use dl_ir::{
     Builder, DType, Dim, FnKind, Function, Init, InputKind, LayerDecl, Loc, Module, NodeId, ParamDecl, Role, Type,
     autodiff,
 };
 use dl_runtime::{Adam, AnyArray, Error, IntoArg, Model, Options, Seed, Sgd, Source};
+use file::File;
 use ndarray::{Array, Array1, Array2, Ix0, Ix1, Ix2, array};
 
 const FORWARD: usize = 0;
@@ -133,23 +135,6 @@ fn values(model: &Model) -> Vec<u32> {
         .parameters()
         .flat_map(|p| p.to_array::<f32>().unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>())
         .collect()
-}
-
-/// A path in a folder that is removed at the end.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str) -> File {
-        let folder = std::env::temp_dir().join(format!("dl-model-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        File(folder.join("net.safetensors"))
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(self.0.parent().unwrap());
-    }
 }
 
 #[test]
