@@ -6,8 +6,8 @@
 //!
 //! * [`asm`] and [`op`]: instructions and their encoding.
 //! * [`lir`] and [`alloc`]: vector code over names, and registers for them.
-//! * [`body`]: the statements of a loop's body as vector code; [`cast`] the conversions.
-//! * [`vector`] and [`contract`]: the two kinds of leaves.
+//! * [`body`]: the statements of a loop's body as vector code; [`cast`] the conversions, [`plain`] what is simplified first.
+//! * [`vector`], [`nest`] and [`contract`]: the kinds of leaves.
 
 mod access;
 mod alloc;
@@ -17,6 +17,7 @@ mod cast;
 mod expr;
 mod contract;
 mod lir;
+mod nest;
 pub mod op;
 mod plain;
 mod tile;
@@ -64,4 +65,5 @@ fn is_wide(dtype: DType) -> bool {
 }
 
 pub use contract::contract;
+pub use nest::nest;
 pub use vector::vector;
