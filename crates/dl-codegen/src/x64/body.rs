@@ -570,9 +570,8 @@ impl<'k> Body<'k> {
             }
             Stmt::Store { place, value, add, guard } => self.store(place, *value, *add, *guard),
             Stmt::For { var, lo, hi, carries, body } => self.serial(*var, (lo, hi), carries, body),
-            Stmt::Index(..) | Stmt::Check { .. } | Stmt::If { .. } | Stmt::Vec { .. } | Stmt::Contract(_) => {
-                Err(Unsupported)
-            }
+            Stmt::Vec { var, extent, reduces, body } => self.unrolled(*var, *extent, reduces, body),
+            Stmt::Index(..) | Stmt::Check { .. } | Stmt::If { .. } | Stmt::Contract(_) => Err(Unsupported),
         }
     }
 
@@ -654,6 +653,7 @@ pub fn count(body: &[Stmt]) -> usize {
             let trips = lo.as_const().zip(hi.as_const()).map_or(8, |(lo, hi)| hi.saturating_sub(lo).max(0) as usize);
             count(body).saturating_mul(trips)
         }
+        Stmt::Vec { extent, body, .. } => count(body).saturating_mul(extent.div_ceil(16) as usize),
         _ => 1,
     };
     body.iter().map(of).fold(0, usize::saturating_add)
