@@ -159,6 +159,27 @@ fn functions_run_for_any_batch_and_compile_once_for_each() {
 }
 
 #[test]
+fn a_call_like_the_last_one_is_still_checked_and_counts_as_a_use() {
+    let mut options = Options::default();
+    options.programs = 2;
+    let model = Model::with_options(&source(), &[("H", 16)], Seed(1), options).unwrap();
+    let forward = |x: AnyArray<'_>| model.call(FORWARD, &[x]).map(|_| model.compilations().len());
+    let (x, label) = data(4);
+    let good = || IntoArg::<f32, Ix2>::into_arg(&x);
+    assert_eq!(forward(good()).unwrap(), 1);
+    let (wide, double) = (Array::zeros((4, 5)), x.mapv(f64::from));
+    assert!(matches!(forward(IntoArg::<f32, Ix2>::into_arg(&wide)), Err(Error::ShapeMismatch { .. })));
+    assert!(matches!(forward(IntoArg::<f64, Ix2>::into_arg(&double)), Err(Error::ElementType { .. })));
+    assert!(matches!(model.call(FORWARD, &[good(), good()]), Err(Error::ArgumentCount { .. })));
+    let evaluate = |n: usize| model.call(LOSS, &args(&data(n).0, &data(n).1)).map(|_| model.compilations().len());
+    assert_eq!(model.call(LOSS, &args(&x, &label)).map(|_| model.compilations().len()).unwrap(), 2);
+    assert_eq!(forward(good()).unwrap(), 2);
+    assert_eq!(evaluate(3).unwrap(), 3, "in the place of the loss of 4");
+    assert_eq!(forward(good()).unwrap(), 3);
+    assert_eq!(evaluate(4).unwrap(), 4);
+}
+
+#[test]
 fn views_of_any_layout_are_accepted() {
     let model = model(1);
     let wide = Array::from_shape_fn((3, 10), |(i, j)| (i + j) as f32 / 4.0);
