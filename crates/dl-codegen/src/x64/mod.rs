@@ -10,14 +10,17 @@
 //! * [`vector`], [`nest`], [`contract`] and [`transpose`]: the kinds of leaves.
 
 mod access;
+mod address;
 mod alloc;
 pub mod asm;
 mod body;
 mod cast;
 mod contract;
+mod epilogue;
 mod expr;
 mod lir;
 mod liveness;
+mod loops;
 mod nest;
 pub mod op;
 mod plain;
