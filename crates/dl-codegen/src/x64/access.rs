@@ -41,10 +41,11 @@ impl Body<'_> {
         if memory == DType::Bool {
             return Err(Unsupported);
         }
-        let regs = (0..self.count(memory))
+        let uniform = stride == 0 && guard.uniform && other_held.uniform;
+        let regs = (0..if uniform { 1 } else { self.count(memory) })
             .map(|i| {
                 let mut mask = Self::part(&guard, i >> usize::from(wide));
-                let mut whole = self.masks[i >> usize::from(wide)];
+                let mut whole = self.masks[i >> usize::from(wide)].filter(|_| !uniform);
                 if self.evex() {
                     if let Some(group) = whole {
                         mask = self.mask_op(op::KANDW, Some(group), mask);
@@ -66,7 +67,7 @@ impl Body<'_> {
                 Ok(if zero { loaded } else { self.blend(wide, mask, loaded, Self::part(&other_held, i)) })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Held { regs, uniform: false })
+        Ok(Held { regs, uniform })
     }
 
     /// The address of register `i` of consecutive elements.
