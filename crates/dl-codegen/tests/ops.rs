@@ -102,7 +102,7 @@ fn binary_operations_and_comparisons() {
 fn rows_of_short_vectors(dtype: DType, channels: u64, rows: Affine) -> Kernel {
     let (height, width) = (6, 5);
     let c = channels as i64;
-    let mut k = Builder::new(&format!("rows_{dtype}_{channels}"), 2);
+    let mut k = Builder::new(format!("rows_{dtype}_{channels}"), 2);
     let from = k.buf(dtype, height * width * 2 * channels, Access::Read);
     let weight = k.buf(dtype, width, Access::Read);
     let shift = k.buf(dtype, channels, Access::Read);

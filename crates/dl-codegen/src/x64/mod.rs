@@ -4,10 +4,11 @@
 //! of those becomes a *leaf*, a function that Cranelift's code calls with a table of addresses and scalars; what a leaf
 //! cannot do stays with Cranelift.
 //!
-//! * [`asm`] and [`op`]: instructions and their encoding.
-//! * [`lir`] and [`alloc`]: vector code over names, and registers for them.
-//! * [`body`]: the statements of a loop's body as vector code; [`cast`] the conversions, [`plain`] what is simplified first.
-//! * [`vector`], [`nest`], [`contract`] and [`transpose`]: the kinds of leaves.
+//! * `asm` and `op`: instructions and their encoding.
+//! * `lir` and `alloc` with `liveness` and `loops`: vector code over names, and registers for them.
+//! * `body`, `expr`, `access`, `address`, `cast`: the statements of a loop's body as vector code; `plain` is what is
+//!   simplified first.
+//! * `vector`, `nest`, `contract` and `transpose`: the kinds of leaves; `tile` and `epilogue` belong to contractions.
 
 mod access;
 mod address;
