@@ -1,9 +1,11 @@
 //! What a program may pass to a model that does not fit: an error that helps, and a model that is as before.
 
-use std::path::PathBuf;
+#[path = "common/file.rs"]
+mod file;
 
 use dl::Error;
 use dl::prelude::*;
+use file::File;
 
 dl::model! {
     model Net {
@@ -32,24 +34,6 @@ fn bits(net: &Net) -> Vec<u8> {
         Err(_) => p.view::<i64>().unwrap().iter().flat_map(|v| v.to_le_bytes()).collect(),
     };
     net.parameters().flat_map(bytes).collect()
-}
-
-/// A file in a folder of its own, which is removed at the end.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str) -> File {
-        let folder =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bad-input-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        File(folder.join("net.safetensors"))
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(self.0.parent().unwrap());
-    }
 }
 
 #[test]
@@ -93,7 +77,7 @@ fn labels_out_of_range_are_named() {
         assert!(matches!(error, Error::IndexOutOfRange { size: 3, index, .. } if index == wrong), "{error}");
         let message = error.to_string();
         assert!(message.starts_with(&format!("`loss`: an index in `label` is {wrong}, but what it")), "{message}");
-        assert!(message.contains("bad_input.rs:18:24"), "{message}");
+        assert!(message.contains("bad_input.rs:20:24"), "{message}");
         assert!(net.loss(&x, &label).is_err() && net.grad_loss(&x, &label).is_err());
     }
     assert!(bits(&net) == before);
@@ -114,7 +98,7 @@ fn nan_propagates_to_its_own_row() {
 /// Files cut at every length, and with one bit turned over in each byte of the header.
 #[test]
 fn damaged_files_change_nothing_or_load_whole() {
-    let file = File::new("damaged");
+    let file = File::new("bad-damaged");
     Net::new(Seed(1)).unwrap().save(&file.0).unwrap();
     let whole = std::fs::read(&file.0).unwrap();
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
@@ -153,7 +137,7 @@ fn files_of_other_models_are_told_apart() {
             }
         }
     }
-    let file = File::new("other");
+    let file = File::new("bad-other");
     Wider::new(Seed(0)).unwrap().save(&file.0).unwrap();
     let mut net = Net::new(Seed(0)).unwrap();
     let before = bits(&net);
@@ -172,7 +156,7 @@ fn files_of_other_models_are_told_apart() {
 /// An optimizer and a model that took no step are saved and loaded as others are.
 #[test]
 fn no_step_at_all() {
-    let (file, state) = (File::new("fresh"), File::new("fresh-adam"));
+    let (file, state) = (File::new("bad-fresh"), File::new("bad-fresh-adam"));
     let (x, label) = batch(6);
     let (mut net, mut adam) = (Net::new(Seed(3)).unwrap(), Adam::new(0.01));
     net.save(&file.0).unwrap();

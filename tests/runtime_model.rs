@@ -1,12 +1,14 @@
 //! A model through the runtime: calling, training, gradients, saving, resuming, and what it says of wrong use.
 
-use std::path::PathBuf;
+#[path = "common/file.rs"]
+mod file;
 
 use dl_ir::{
     Builder, DType, Dim, FnKind, Function, Init, InputKind, LayerDecl, Loc, Module, NodeId, ParamDecl, Role, Type,
     autodiff,
 };
 use dl_runtime::{Adam, AnyArray, Error, IntoArg, Model, Options, Seed, Sgd, Source};
+use file::File;
 use ndarray::{Array, Array1, Array2, Ix0, Ix1, Ix2, array};
 
 const FORWARD: usize = 0;
@@ -135,23 +137,6 @@ fn values(model: &Model) -> Vec<u32> {
         .collect()
 }
 
-/// A path in a folder that is removed at the end.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str) -> File {
-        let folder = std::env::temp_dir().join(format!("dl-model-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        File(folder.join("net.safetensors"))
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(self.0.parent().unwrap());
-    }
-}
-
 #[test]
 fn functions_run_for_any_batch_and_compile_once_for_each() {
     let model = model(1);
@@ -171,6 +156,27 @@ fn functions_run_for_any_batch_and_compile_once_for_each() {
     let reasons: Vec<&str> = log.iter().map(|c| c.reason.as_str()).collect();
     assert_eq!(reasons, ["first call", "N is 2, was 4"]);
     assert!(log[0].to_string().contains("compiled `forward` for evaluation, H = 16, N = 4: "), "{}", log[0]);
+}
+
+#[test]
+fn a_call_like_the_last_one_is_still_checked_and_counts_as_a_use() {
+    let mut options = Options::default();
+    options.programs = 2;
+    let model = Model::with_options(&source(), &[("H", 16)], Seed(1), options).unwrap();
+    let forward = |x: AnyArray<'_>| model.call(FORWARD, &[x]).map(|_| model.compilations().len());
+    let (x, label) = data(4);
+    let good = || IntoArg::<f32, Ix2>::into_arg(&x);
+    assert_eq!(forward(good()).unwrap(), 1);
+    let (wide, double) = (Array::zeros((4, 5)), x.mapv(f64::from));
+    assert!(matches!(forward(IntoArg::<f32, Ix2>::into_arg(&wide)), Err(Error::ShapeMismatch { .. })));
+    assert!(matches!(forward(IntoArg::<f64, Ix2>::into_arg(&double)), Err(Error::ElementType { .. })));
+    assert!(matches!(model.call(FORWARD, &[good(), good()]), Err(Error::ArgumentCount { .. })));
+    let evaluate = |n: usize| model.call(LOSS, &args(&data(n).0, &data(n).1)).map(|_| model.compilations().len());
+    assert_eq!(model.call(LOSS, &args(&x, &label)).map(|_| model.compilations().len()).unwrap(), 2);
+    assert_eq!(forward(good()).unwrap(), 2);
+    assert_eq!(evaluate(3).unwrap(), 3, "in the place of the loss of 4");
+    assert_eq!(forward(good()).unwrap(), 3);
+    assert_eq!(evaluate(4).unwrap(), 4);
 }
 
 #[test]

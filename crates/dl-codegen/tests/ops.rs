@@ -98,6 +98,46 @@ fn binary_operations_and_comparisons() {
     }
 }
 
+/// `to[i, j, c] = greater of two neighbours of from[i, .., c], times weight[j], plus shift[c]`.
+fn rows_of_short_vectors(dtype: DType, channels: u64, rows: Affine) -> Kernel {
+    let (height, width) = (6, 5);
+    let c = channels as i64;
+    let mut k = Builder::new(&format!("rows_{dtype}_{channels}"), 2);
+    let from = k.buf(dtype, height * width * 2 * channels, Access::Read);
+    let weight = k.buf(dtype, width, Access::Read);
+    let shift = k.buf(dtype, channels, Access::Read);
+    let to = k.buf(dtype, height * width * channels, Access::Write);
+    let first = Var::PART * 3;
+    k.for_(first.clone(), first + rows, |k, i| {
+        k.for_(0, width as i64, |k, j| {
+            let w = k.load(weight, j);
+            k.vec(channels, |k, v| {
+                let at = i * (width as i64 * 2 * c) + j * (2 * c) + v;
+                let (a, b) = (k.load(from, at.clone()), k.load(from, at + c));
+                let best = k.bin(BinOp::Max, a, b);
+                let scaled = k.bin(BinOp::Mul, best, w);
+                let s = k.load(shift, v);
+                let sum = k.bin(BinOp::Add, scaled, s);
+                k.store(to, i * (width as i64 * c) + j * c + v, sum);
+            });
+        });
+    });
+    k.finish()
+}
+
+#[test]
+fn short_vector_loops_inside_serial_ones() {
+    for dtype in [DType::F32, DType::F64, DType::I64, DType::I32, DType::U8] {
+        for channels in [3, 8, 13, 16, 32, 70, 256, 300] {
+            // All rows of a part, and fewer in the first one.
+            for rows in [Affine::from(3), Var::PART + 2] {
+                let kernel = rows_of_short_vectors(dtype, channels, rows);
+                check(&kernel, &fill(&kernel, 1), EXACT);
+            }
+        }
+    }
+}
+
 #[test]
 fn scales_are_rounded_once() {
     let kernel = map("scale", &[DType::F32, DType::I32], |k, x| {

@@ -106,6 +106,30 @@ fn rows_at_multiples_of_a_page_are_packed() {
 }
 
 #[test]
+fn operands_that_fall_into_the_same_cache_sets_are_copied() {
+    for t in TRANSPOSITIONS {
+        // Rows of the left operand at multiples of a page, and one whose columns lie far apart.
+        assert_right(&matrices([40, 100, 1024], t, DType::F32), 1024);
+        assert_right(&matrices([141, 97, 1003], t, DType::F32), 1003);
+    }
+}
+
+#[test]
+fn parameters_are_copied_for_few_rows_too() {
+    for (m, n, k) in [(1, 256, 300), (5, 100, 70), (49, 130, 600)] {
+        for transposed in [false, true] {
+            let mut g = Builder::new();
+            let a = g.input(InputKind::Arg, "a", Type::new(DType::F32, [m, k]));
+            let shape = if transposed { [n, k] } else { [k, n] };
+            let b = g.input(InputKind::Param, "b", Type::new(DType::F32, shape));
+            let y = g.dot(a, b, &[], &[(1, usize::from(transposed))]).unwrap();
+            g.output(Role::Result, y);
+            assert_right(&g.finish(), k);
+        }
+    }
+}
+
+#[test]
 fn batches_and_several_axes_of_every_kind() {
     // Attention: q k^T and its product with v, heads in the middle.
     let heads = [2, 17, 3, 8];
@@ -201,6 +225,25 @@ fn convolutions_of_small_networks() {
     ] {
         assert_convolution(&c, "last");
     }
+}
+
+#[test]
+fn convolutions_with_large_weights_on_small_images() {
+    for c in [
+        Case { images: 1, channels: 344, filters: 344, size: 5, ..CASE },
+        Case { images: 2, channels: 344, filters: 344, size: 6, stride: 2, ..CASE },
+        Case { images: 1, channels: 1032, filters: 1032, size: 5, kernel: 1, stride: 2, padding: (0, 0), ..CASE },
+        // Images at multiples of a page.
+        Case { images: 3, channels: 512, filters: 16, size: 4, ..CASE },
+    ] {
+        assert_convolution(&c, "last");
+    }
+}
+
+#[test]
+fn weight_gradients_of_more_than_the_cache_holds() {
+    assert_convolution(&Case { images: 17, channels: 40, filters: 48, size: 16, ..CASE }, "last");
+    assert_convolution(&Case { images: 6, channels: 70, filters: 66, size: 32, stride: 2, ..CASE }, "last");
 }
 
 #[test]

@@ -103,9 +103,10 @@ impl AnyArray<'_> {
     ///
     /// Errors: [`Error::Internal`] if it has others; the methods that `model!` writes ask for the declared ones.
     pub fn into_array<T: Element, D: Dimension>(self) -> Result<Array<T, D>> {
-        let found = format!("{} of rank {}", self.dtype(), self.shape().len());
+        let (dtype, rank) = (self.dtype(), self.shape().len());
         let wrong = || {
-            Error::internal("returning a result", format!("an array of {found} was asked for as one of {}", T::DTYPE))
+            let found = format!("an array of {dtype} of rank {rank} was asked for as one of {}", T::DTYPE);
+            Error::internal("returning a result", found)
         };
         T::unwrap(self).ok_or_else(wrong)?.into_dimensionality().map_err(|_| wrong())
     }

@@ -18,7 +18,7 @@ use crate::memory::{ALIGN, Buffer};
 use crate::options::Dump;
 use crate::pool::Pool;
 use crate::profile::Profile;
-use crate::rounds::{Draft, ready, rounds};
+use crate::rounds::{Draft, moving, ready, rounds};
 
 /// What kernels are compiled for and run by.
 pub(crate) struct Target {
@@ -122,6 +122,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<Ass
     let kernels = |steps: Vec<Draft>, sizes| Kernels {
         alone: steps.iter().all(|step| step.parts == 1),
         rounds: rounds(&steps),
+        moving: moving(&steps),
         steps: ready(steps),
         results: vec![],
         fresh: vec![],

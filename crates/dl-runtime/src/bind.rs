@@ -121,23 +121,23 @@ fn solve(function: &str, args: &[Given<'_, '_>], dims: &Bindings) -> Result<Bind
                 .map(move |(axis, (dim, &size))| (arg, axis, dim, size as i64))
         })
         .collect();
-    let mut bound_by: Vec<(&str, String)> = vec![];
+    let mut bound_by: Vec<(&str, &str, usize)> = vec![];
+    let place = |name: &str, axis: usize| format!("axis {axis} of `{name}`");
     for &(arg, axis, dim, size) in &axes {
         let Some(symbol) = dim.as_sym() else { continue };
-        let here = format!("axis {axis} of `{}`", arg.name);
         match bindings.get(symbol) {
             None => {
                 bindings.insert(symbol.to_string(), size);
-                bound_by.push((symbol, here));
+                bound_by.push((symbol, arg.name, axis));
             }
             Some(&before) if before != size => {
-                let by = bound_by.iter().find(|(s, _)| *s == symbol);
+                let by = bound_by.iter().find(|(s, ..)| *s == symbol);
                 return Err(Error::DimConflict {
                     function: function.into(),
                     dim: symbol.into(),
-                    first: by.map_or_else(|| "the model's own dimension".into(), |(_, place)| place.clone()),
+                    first: by.map_or_else(|| "the model's own dimension".into(), |(_, name, axis)| place(name, *axis)),
                     first_size: before,
-                    second: here,
+                    second: place(arg.name, axis),
                     second_size: size,
                 });
             }

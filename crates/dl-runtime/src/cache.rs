@@ -36,6 +36,16 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
         Cache { most: most.max(1), inner: Mutex::new(Inner { slots: HashMap::new(), clock: 0 }) }
     }
 
+    /// The value of `key`, if it is kept.
+    pub(crate) fn get(&self, key: &K) -> Option<Arc<V>> {
+        let mut inner = lock(&self.inner);
+        inner.clock += 1;
+        let now = inner.clock;
+        let slot = inner.slots.get_mut(key)?;
+        slot.last_use = now;
+        slot.entry.value.get().map(Arc::clone)
+    }
+
     /// The value of `key`, made now if there is none: once, however many threads ask for it. Nothing else is locked
     /// meanwhile. After an error the next one to ask tries again.
     pub(crate) fn get_or_make<E>(&self, key: &K, make: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
@@ -131,8 +141,8 @@ mod tests {
     fn the_least_recently_used_goes() {
         let cache = Cache::new(3);
         (1..=3).for_each(|key| _ = put(&cache, key));
-        put(&cache, 1);
-        assert_eq!(put(&cache, 4), 40);
+        assert_eq!(cache.get(&1).as_deref(), Some(&10));
+        assert_eq!((put(&cache, 4), cache.get(&5)), (40, None));
         assert!(!is_kept(&cache, 2) && [1, 3, 4].iter().all(|&key| is_kept(&cache, key)), "{:?}", cache.keys());
         assert_eq!((put(&cache, 2), cache.keys().len()), (20, 3));
     }

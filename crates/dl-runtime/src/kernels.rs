@@ -27,6 +27,8 @@ use crate::program::Program;
 pub(crate) struct Kernels {
     pub(crate) steps: Vec<Step>,
     pub(crate) rounds: Vec<Round>,
+    /// The places in the table of addresses that can differ from run to run: inputs and results.
+    pub(crate) moving: Vec<(usize, Place)>,
     pub(crate) results: Vec<ResultSlot>,
     /// The arrays that kernels write results to.
     pub(crate) fresh: Vec<(DType, Vec<usize>)>,
@@ -185,33 +187,43 @@ impl Memory {
         let what = format!("the memory of `{function}`");
         let (sizes, threads) = (kernels.sizes, kernels.pool.threads());
         let last = kernels.steps.last().map_or(0, |step| step.table + step.buffers.len() + 1);
-        let buffers = |bytes: usize| (0..threads).map(|_| Buffer::zeroed(bytes, &what)).collect::<Result<_>>();
-        Ok(Memory {
+        let buffers =
+            |bytes: usize| -> Result<Vec<Buffer>> { (0..threads).map(|_| Buffer::zeroed(bytes, &what)).collect() };
+        let mut memory = Memory {
             workers: buffers(ALIGN + sizes.scratch)?,
             tables: buffers(last * size_of::<*mut u8>())?,
             arena: Buffer::zeroed(sizes.arena, &what)?,
             addresses: vec![],
             results: vec![],
-        })
+        };
+        for step in &kernels.steps {
+            for (at, &place) in step.buffers.iter().enumerate() {
+                for worker in 0..threads {
+                    if let Place::Arena(_) | Place::Scratch(_) = place {
+                        let address = memory.address(place, worker);
+                        memory.tables[worker].pointers_mut()[step.table + at] = address;
+                    }
+                }
+            }
+        }
+        Ok(memory)
     }
 
     /// Writes to the tables where this run's inputs and results lie.
     fn point(&mut self, kernels: &Kernels, addresses: Vec<*mut u8>, results: Vec<*mut u8>) {
         let before = (std::mem::replace(&mut self.addresses, addresses), std::mem::replace(&mut self.results, results));
-        let first = before.0.is_empty() && before.1.is_empty();
-        for worker in 0..self.tables.len() {
-            for step in &kernels.steps {
-                for (at, &place) in step.buffers.iter().enumerate() {
-                    let changed = match place {
-                        Place::Input(index) => before.0.get(index) != self.addresses.get(index),
-                        Place::Result(index) => before.1.get(index) != self.results.get(index),
-                        Place::Arena(_) | Place::Scratch(_) => first,
-                    };
-                    if changed {
-                        let address = self.address(place, worker);
-                        self.tables[worker].pointers_mut()[step.table + at] = address;
-                    }
-                }
+        if (&before.0, &before.1) == (&self.addresses, &self.results) {
+            return;
+        }
+        for &(at, place) in &kernels.moving {
+            let changed = match place {
+                Place::Input(index) => before.0.get(index) != self.addresses.get(index),
+                Place::Result(index) => before.1.get(index) != self.results.get(index),
+                Place::Arena(_) | Place::Scratch(_) => false,
+            };
+            if changed {
+                let address = self.address(place, 0);
+                self.tables.iter_mut().for_each(|table| table.pointers_mut()[at] = address);
             }
         }
     }

@@ -10,7 +10,7 @@ use ndarray::{ArrayD, ArrayViewD, Ix0};
 
 use crate::array::{AnyArray, Element, Gradients, Outputs};
 use crate::assemble::Target;
-use crate::bind::{bind, check_facts};
+use crate::bind::check_facts;
 use crate::checkpoint::{self, Checkpoint, LoadReport};
 use crate::error::{Error, Result};
 use crate::exec::{Inputs, Weights, run};
@@ -270,16 +270,19 @@ impl Model {
         args: &[AnyArray<'_>],
         optimizer: Option<&dyn Optimizer>,
     ) -> Result<Arc<Program>> {
-        let declared = self.function(function)?;
-        let bindings = bind(&declared.name, &declared.graph, &self.dims, args)?;
+        if let Some(program) = self.programs.recent(function, &purpose, args) {
+            return Ok(program);
+        }
+        self.function(function)?;
         let context = Context {
             module: &self.module,
+            dims: &self.dims,
             storage: &self.storage,
             places: &self.places,
             options: &self.options,
             target: self.target.as_ref(),
         };
-        self.programs.get(&context, function, purpose, bindings, optimizer)
+        self.programs.get(&context, function, purpose, args, optimizer)
     }
 
     fn function(&self, index: usize) -> Result<&dl_ir::Function> {

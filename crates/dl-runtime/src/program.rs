@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dl_ir::{Bindings, Class, Graph, InputKind, Loc, Module, NodeId, Op, Storage};
+use dl_ir::{Bindings, Class, DType, Graph, InputKind, Loc, Module, NodeId, Op, Storage};
 
+use crate::array::AnyArray;
 use crate::assemble::Target;
+use crate::bind::bind;
 use crate::cache::Cache;
 use crate::compile::{Code, compile};
 use crate::error::{Error, Result};
@@ -189,6 +191,8 @@ impl fmt::Display for Compilation {
 /// What a compilation needs to know of the model.
 pub(crate) struct Context<'a> {
     pub(crate) module: &'a Module,
+    /// Its own dimensions.
+    pub(crate) dims: &'a Bindings,
     /// How its parameters lie.
     pub(crate) storage: &'a Storage,
     pub(crate) places: &'a Places,
@@ -205,21 +209,42 @@ struct Key {
     sizes: Vec<i64>,
 }
 
+/// What a function was called with, and the program for that.
+struct Recent {
+    key: Key,
+    args: Vec<(DType, Vec<usize>)>,
+}
+
 /// The compiled programs of a model.
 pub(crate) struct Programs {
     born: Instant,
     cache: Cache<Key, Program>,
+    /// The last call of each function.
+    recent: Mutex<Vec<Option<Recent>>>,
     log: Mutex<Vec<(Key, Compilation)>>,
 }
 
 impl Programs {
     /// Keeps the `most` programs that were used last.
     pub(crate) fn new(most: usize) -> Programs {
-        Programs { born: Instant::now(), cache: Cache::new(most), log: Mutex::default() }
+        Programs { born: Instant::now(), cache: Cache::new(most), recent: Mutex::default(), log: Mutex::default() }
     }
 
     pub(crate) fn log(&self) -> Vec<Compilation> {
         lock(&self.log).iter().map(|(_, compilation)| compilation.clone()).collect()
+    }
+
+    /// The program of the last call of a function, if that was for the same purpose and with arguments of the same types:
+    /// these then fit as they did, and nothing need be looked at again.
+    pub(crate) fn recent(&self, function: usize, purpose: &Purpose, args: &[AnyArray<'_>]) -> Option<Arc<Program>> {
+        let recent = lock(&self.recent);
+        let recent = recent.get(function)?.as_ref().filter(|recent| recent.key.purpose == *purpose)?;
+        let same = |(arg, (dtype, shape)): (&AnyArray<'_>, &(DType, Vec<usize>))| {
+            arg.dtype() == *dtype && arg.shape() == shape.as_slice()
+        };
+        let all = args.len() == recent.args.len() && args.iter().zip(&recent.args).all(same);
+        // Asked for by its key, it counts as used, and is not kept for longer than others.
+        all.then(|| self.cache.get(&recent.key))?
     }
 
     /// The program of that key, compiled now if there is none. Threads that need the same one wait for it.
@@ -228,11 +253,13 @@ impl Programs {
         context: &Context<'_>,
         function: usize,
         purpose: Purpose,
-        bindings: Bindings,
+        args: &[AnyArray<'_>],
         optimizer: Option<&dyn Optimizer>,
     ) -> Result<Arc<Program>> {
+        let declared = &context.module.functions[function];
+        let bindings = bind(&declared.name, &declared.graph, context.dims, args)?;
         let key = Key { function, purpose, sizes: bindings.values().copied().collect() };
-        self.cache.get_or_make(&key, || {
+        let program = self.cache.get_or_make(&key, || {
             let started = Instant::now();
             let mut program = compile(context, function, &key.purpose, &bindings, optimizer)?;
             let dropped = lock(&self.log).iter().any(|(before, _)| *before == key);
@@ -257,7 +284,14 @@ impl Programs {
             }
             lock(&self.log).push((key.clone(), compilation));
             Ok(program)
-        })
+        })?;
+        let args = args.iter().map(|arg| (arg.dtype(), arg.shape().to_vec())).collect();
+        let mut recent = lock(&self.recent);
+        if recent.len() <= function {
+            recent.resize_with(function + 1, || None);
+        }
+        recent[function] = Some(Recent { key, args });
+        Ok(program)
     }
 }
 

@@ -104,6 +104,13 @@ pub(crate) fn rounds(steps: &[Draft]) -> Vec<Round> {
     rounds
 }
 
+/// Where in the table of [`ready`] steps inputs and results stand.
+pub(crate) fn moving(steps: &[Draft]) -> Vec<(usize, Place)> {
+    let entries = steps.iter().flat_map(|step| step.places.iter().map(Some).chain([None])).enumerate();
+    let moves = |place: &Place| matches!(place, Place::Input(_) | Place::Result(_));
+    entries.filter_map(|(at, place)| place.copied().filter(moves).map(|place| (at, place))).collect()
+}
+
 /// The steps as they are run.
 pub(crate) fn ready(steps: Vec<Draft>) -> Vec<Step> {
     let mut end = 0;
@@ -165,5 +172,19 @@ mod tests {
             assert_eq!(write(a).conflicts(&write(b)), a == b, "{a:?} {b:?}");
         }
         assert!(write(Place::Input(0)).conflicts(&draft(vec![touch(Place::Input(0), false)])));
+    }
+
+    #[test]
+    fn the_table_has_an_entry_for_each_buffer_and_a_fault_cell() {
+        let of = |places: &[Place]| Draft { places: places.to_vec(), ..step(1, &[], &[]) };
+        let steps = || {
+            vec![
+                of(&[Place::Input(3), Place::Arena(0)]),
+                of(&[]),
+                of(&[Place::Scratch(0), Place::Result(1), Place::Input(3)]),
+            ]
+        };
+        assert_eq!(moving(&steps()), [(0, Place::Input(3)), (5, Place::Result(1)), (6, Place::Input(3))]);
+        assert_eq!(ready(steps()).iter().map(|step| step.table).collect::<Vec<_>>(), [0, 3, 4]);
     }
 }

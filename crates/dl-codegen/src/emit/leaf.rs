@@ -37,6 +37,14 @@ impl Emitter<'_> {
         leaf.is_ok_and(|leaf| self.call_leaf(leaf))
     }
 
+    /// Replaces serial loops around vector loops by a leaf, if there can be one.
+    pub fn nest_leaf(&mut self, stmt: &Stmt) -> bool {
+        let Some(evex) = self.wide() else { return false };
+        let outside = |v: Value| outside(&self.values[v.0 as usize]);
+        let leaf = x64::nest(self.kernel, &self.ranges, evex, &outside, stmt);
+        leaf.is_ok_and(|leaf| self.call_leaf(leaf))
+    }
+
     /// Replaces a contraction by a leaf, if there can be one.
     pub fn contract_leaf(&mut self, c: &Contract) -> bool {
         let Some(evex) = self.wide() else { return false };

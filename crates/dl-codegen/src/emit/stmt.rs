@@ -24,6 +24,7 @@ impl Emitter<'_> {
             Stmt::Index(var, expr) => self.define_index(*var, expr),
             Stmt::Check { var, value, limit, site } => self.check(*var, *value, *limit, *site),
             Stmt::Store { place, value, add, guard } => self.store(place, *value, *add, *guard),
+            Stmt::For { .. } if self.nest_leaf(stmt) => {}
             Stmt::For { var, lo, hi, carries, body } => self.serial(*var, (lo, hi), carries, body),
             Stmt::Vec { var, extent, reduces, body } => self.vector(*var, *extent, reduces, body),
             Stmt::If { cond, body } => {

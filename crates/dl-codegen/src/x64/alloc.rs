@@ -7,9 +7,9 @@
 
 use std::collections::HashMap;
 
-use super::asm::{Asm, Base, Cond, Gpr, Mask, Masked, Mem, Reg, Rm, Width};
-use super::lir::{Addr, AddrBase, Carried, End, General, Home, Inst, Kind, Loop, Src, V};
-use super::liveness::{length, number, pressure};
+use super::asm::{Asm, Base, Gpr, Mask, Masked, Mem, Reg, Rm, Width};
+use super::lir::{Addr, AddrBase, General, Home, Inst, Kind, Src, V};
+use super::liveness::number;
 use super::op::{self, Op};
 use super::{Result, Unsupported};
 
@@ -24,22 +24,22 @@ pub const ARGS: Gpr = Gpr::RDI;
 
 /// A name.
 #[derive(Clone, Debug)]
-struct Info {
-    kind: Kind,
-    home: Home,
-    reg: Option<u8>,
+pub(super) struct Info {
+    pub(super) kind: Kind,
+    pub(super) home: Home,
+    pub(super) reg: Option<u8>,
     /// Where it is saved on the stack.
-    slot: Option<i32>,
-    held: bool,
+    pub(super) slot: Option<i32>,
+    pub(super) held: bool,
     /// Positions of its uses that are still to come, last one first.
-    uses: Vec<u32>,
+    pub(super) uses: Vec<u32>,
 }
 
 /// The name that another one replaces at the end of a loop, and where that is.
 #[derive(Clone, Copy, Debug)]
-struct Hint {
-    old: V,
-    end: u32,
+pub(super) struct Hint {
+    pub(super) old: V,
+    pub(super) end: u32,
 }
 
 /// Code with its registers.
@@ -47,9 +47,9 @@ pub struct Code {
     pub asm: Asm,
     /// The width of whole registers.
     pub width: Width,
-    names: Vec<Info>,
-    vectors: Vec<Option<V>>,
-    masks: Vec<Option<V>>,
+    pub(super) names: Vec<Info>,
+    pub(super) vectors: Vec<Option<V>>,
+    pub(super) masks: Vec<Option<V>>,
     /// Bytes of the stack in use, from the stack pointer upwards.
     frame: i32,
     /// Places on the stack whose names are gone.
@@ -57,12 +57,12 @@ pub struct Code {
     /// Whether registers ran out.
     pub short: bool,
     /// Registers that the running instruction needs.
-    locked: Vec<V>,
+    pub(super) locked: Vec<V>,
     /// What becomes of a name at the end of a loop: it takes the register of another one.
-    hints: HashMap<V, Hint>,
+    pub(super) hints: HashMap<V, Hint>,
     /// Names in the register of a carried one that they will replace.
-    placed: Vec<V>,
-    position: u32,
+    pub(super) placed: Vec<V>,
+    pub(super) position: u32,
 }
 
 impl Code {
@@ -174,7 +174,7 @@ impl Code {
         Ok(())
     }
 
-    fn block(&mut self, insts: &[Inst]) -> Result<()> {
+    pub(super) fn block(&mut self, insts: &[Inst]) -> Result<()> {
         for inst in insts {
             self.position += 1;
             self.inst(inst)?;
@@ -190,7 +190,7 @@ impl Code {
     }
 
     /// Forgets uses up to now, and the name if that was its last.
-    fn pass(&mut self, v: V) {
+    pub(super) fn pass(&mut self, v: V) {
         let now = self.position;
         let uses = &mut self.names[v.0 as usize].uses;
         while uses.last().is_some_and(|at| *at <= now) {
@@ -205,7 +205,7 @@ impl Code {
         }
     }
 
-    fn release(&mut self, v: V) {
+    pub(super) fn release(&mut self, v: V) {
         let info = &mut self.names[v.0 as usize];
         if !info.held
             && let Some(reg) = info.reg.take()
@@ -214,7 +214,7 @@ impl Code {
         }
     }
 
-    fn holders(&mut self, v: V) -> &mut Vec<Option<V>> {
+    pub(super) fn holders(&mut self, v: V) -> &mut Vec<Option<V>> {
         match self.kind(v) {
             Kind::Vector => &mut self.vectors,
             Kind::Mask => &mut self.masks,
@@ -222,13 +222,13 @@ impl Code {
     }
 
     /// Whether this is the last use of a name that nobody holds.
-    fn dies(&self, v: V) -> bool {
+    pub(super) fn dies(&self, v: V) -> bool {
         let info = &self.names[v.0 as usize];
         !info.held && info.uses.iter().all(|at| *at <= self.position)
     }
 
     /// A register for a name.
-    fn allocate(&mut self, v: V) -> Result<u8> {
+    pub(super) fn allocate(&mut self, v: V) -> Result<u8> {
         let first = if self.kind(v) == Kind::Mask { MASKS.start } else { 0 };
         let free = self.holders(v).iter().skip(first).position(Option::is_none).map(|at| at + first);
         let reg = free.map_or_else(|| self.evict(v), Ok)?;
@@ -259,7 +259,7 @@ impl Code {
     }
 
     /// Makes sure that a name is in memory, too.
-    fn save(&mut self, v: V) {
+    pub(super) fn save(&mut self, v: V) {
         let Info { kind, home, reg, slot, .. } = self.names[v.0 as usize];
         let (Some(reg), Home::None, None) = (reg, home, slot) else { return };
         let slot = self.spare.pop().unwrap_or_else(|| self.reserve(SLOT));
@@ -272,7 +272,7 @@ impl Code {
     }
 
     /// The register of a name, which is loaded if it is in memory.
-    fn fetch(&mut self, v: V) -> Result<u8> {
+    pub(super) fn fetch(&mut self, v: V) -> Result<u8> {
         self.locked.push(v);
         if let Some(reg) = self.names[v.0 as usize].reg {
             return Ok(reg);
@@ -352,7 +352,7 @@ impl Code {
     }
 
     /// The register for a result that starts as `from`: taken over if that is used up, else copied.
-    fn result_from(&mut self, to: V, from: V) -> Result<u8> {
+    pub(super) fn result_from(&mut self, to: V, from: V) -> Result<u8> {
         let source = self.fetch(from)?;
         if to == from {
             return Ok(source);
@@ -373,7 +373,7 @@ impl Code {
         Ok(reg)
     }
 
-    fn copy(&mut self, kind: Kind, to: u8, from: u8) {
+    pub(super) fn copy(&mut self, kind: Kind, to: u8, from: u8) {
         if to == from {
             return;
         }
@@ -408,7 +408,7 @@ impl Code {
                         self.result(to)?
                     }
                 };
-                let immediate = immediate.as_ref().map_or(&[][..], std::slice::from_ref);
+                let immediate = immediate.as_slice();
                 match b {
                     Rm::Reg(b) if op.reversed() => {
                         self.asm.vector(op, width, b.0, a, Rm::Reg(Reg(reg)), masked, immediate);
@@ -470,7 +470,7 @@ impl Code {
         let (ra, rb) = (self.fetch(a)?, self.fetch(b)?);
         let distinct = a != b && a != c && b != c;
         let replaces = self.hints.get(&to).is_some_and(|hint| hint.old == c);
-        if to == c || replaces || distinct && self.dies(c) || !(distinct && (self.dies(a) || self.dies(b))) {
+        if to == c || replaces || !distinct || self.dies(c) || !(self.dies(a) || self.dies(b)) {
             let reg = self.result_from(to, c)?;
             self.asm.v(f231, width, Reg(reg), Reg(ra), Reg(rb));
             return Ok(());
@@ -500,131 +500,7 @@ impl Code {
         }
     }
 
-    fn repeat(&mut self, l: &Loop) -> Result<()> {
-        // The first iteration starts with the initial values in the registers of the loop.
-        for (at, c) in l.carries.iter().enumerate() {
-            let again = l.carries[at + 1..].iter().any(|later| later.init == c.init);
-            let reg = if again {
-                // Its register cannot be taken over yet.
-                self.hints.remove(&c.now);
-                let source = self.fetch(c.init)?;
-                let reg = self.allocate(c.now)?;
-                self.copy(self.kind(c.now), reg, source);
-                reg
-            } else {
-                self.result_from(c.now, c.init)?
-            };
-            self.names[c.now.0 as usize].held = true;
-            debug_assert!(self.names[c.now.0 as usize].reg == Some(reg));
-            self.locked.clear();
-            if !again && self.dies(c.init) {
-                self.release(c.init);
-            }
-        }
-        // What else lives on stays in registers as far as they go; the rest is in memory throughout.
-        let mut kept = vec![];
-        for kind in [Kind::Vector, Kind::Mask] {
-            let need = pressure(&l.body, |v| self.kind(v) == kind);
-            let mut live: Vec<V> = self.holders_of(kind).iter().flatten().copied().collect();
-            live.retain(|v| !self.names[v.0 as usize].held);
-            live.sort_by_key(|v| self.names[v.0 as usize].uses.last().copied().unwrap_or(u32::MAX));
-            let total = live.len() + self.free(kind);
-            let keep = total.saturating_sub(need).min(live.len());
-            for &v in &live[keep..] {
-                self.save(v);
-                self.release(v);
-            }
-            live.truncate(keep);
-            for &v in &live {
-                // Saved now, as it would else be saved in every iteration if it comes to that.
-                self.names[v.0 as usize].held = true;
-            }
-            kept.extend(live);
-        }
-        let done = self.asm.label();
-        if !l.entered {
-            self.compare(l);
-            self.asm.jump_if(Cond::GreaterEqual, done);
-        }
-        let top = self.asm.here();
-        let end = self.position + length(&l.body) + 1;
-        for c in &l.carries {
-            // Not if another one takes the old value over at the end.
-            if l.carries.iter().all(|other| other.next != c.now) {
-                self.hints.insert(c.next, Hint { old: c.now, end });
-            }
-        }
-        self.block(&l.body)?;
-        self.position += 1;
-        self.carry(l)?;
-        // Without an iteration nothing would have been loaded here.
-        let loaded: Vec<V> = self.vectors.iter().chain(&self.masks).flatten().copied().collect();
-        loaded.into_iter().for_each(|v| self.release(v));
-        for &(reg, step) in &l.steps {
-            self.asm.add(reg, step);
-        }
-        self.asm.add(l.counter, 1);
-        self.compare(l);
-        self.asm.jump_if(Cond::Less, top);
-        self.asm.place(done);
-        for v in kept
-            .into_iter()
-            .chain(l.carries.iter().map(|c| c.now))
-            .filter(|v| !self.placed.contains(v))
-            .collect::<Vec<_>>()
-        {
-            self.names[v.0 as usize].held = false;
-            self.pass(v);
-        }
-        Ok(())
-    }
-
-    /// Ends an iteration: what is next becomes what is now, in the same registers as before.
-    fn carry(&mut self, l: &Loop) -> Result<()> {
-        // What is moved goes by way of fresh registers where it is an old name itself; names that took the place of an
-        // old one then give it back.
-        let (placed, moves): (Vec<Carried>, Vec<Carried>) =
-            l.carries.iter().partition(|c| self.names[c.now.0 as usize].reg.is_none());
-        l.carries.iter().for_each(|c| _ = self.hints.remove(&c.next));
-        let olds: Vec<V> = l.carries.iter().map(|c| c.now).collect();
-        let mut sources = vec![];
-        for c in moves.iter().filter(|c| c.next != c.now) {
-            let from = self.fetch(c.next)?;
-            if olds.contains(&c.next) {
-                let kind = self.kind(c.now);
-                let copy = self.name(kind, Home::None);
-                let reg = self.allocate(copy)?;
-                self.copy(kind, reg, from);
-                sources.push((copy, reg));
-            } else {
-                sources.push((c.next, from));
-            }
-        }
-        for (c, (source, from)) in moves.iter().filter(|c| c.next != c.now).zip(sources) {
-            let to = self.names[c.now.0 as usize].reg.unwrap_or_else(|| unreachable!("held"));
-            self.copy(self.kind(c.now), to, from);
-            self.pass(source);
-        }
-        for c in placed {
-            let reg = self.names[c.next.0 as usize].reg.take();
-            let reg = reg.unwrap_or_else(|| unreachable!("{:?} is in the place of {:?}", c.next, c.now));
-            self.names[c.next.0 as usize].held = false;
-            self.placed.retain(|v| *v != c.next);
-            self.names[c.now.0 as usize].reg = Some(reg);
-            self.holders(c.now)[reg as usize] = Some(c.now);
-        }
-        self.locked.clear();
-        Ok(())
-    }
-
-    fn compare(&mut self, l: &Loop) {
-        match l.end {
-            End::Number(end) => self.asm.cmp(l.counter, end),
-            End::Arg(at) => self.asm.cmp_load(l.counter, Mem::at(ARGS, at)),
-        }
-    }
-
-    fn holders_of(&self, kind: Kind) -> &[Option<V>] {
+    pub(super) fn holders_of(&self, kind: Kind) -> &[Option<V>] {
         match kind {
             Kind::Vector => &self.vectors,
             Kind::Mask => &self.masks,

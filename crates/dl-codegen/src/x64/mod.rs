@@ -6,18 +6,22 @@
 //!
 //! * [`asm`] and [`op`]: instructions and their encoding.
 //! * [`lir`] and [`alloc`]: vector code over names, and registers for them.
-//! * [`body`]: the statements of a loop's body as vector code; [`cast`] the conversions.
-//! * [`vector`], [`contract`] and [`transpose`]: the kinds of leaves.
+//! * [`body`]: the statements of a loop's body as vector code; [`cast`] the conversions, [`plain`] what is simplified first.
+//! * [`vector`], [`nest`], [`contract`] and [`transpose`]: the kinds of leaves.
 
 mod access;
+mod address;
 mod alloc;
 pub mod asm;
 mod body;
 mod cast;
 mod contract;
+mod epilogue;
 mod expr;
 mod lir;
 mod liveness;
+mod loops;
+mod nest;
 pub mod op;
 mod plain;
 mod tile;
@@ -66,5 +70,6 @@ fn is_wide(dtype: DType) -> bool {
 }
 
 pub use contract::contract;
+pub use nest::nest;
 pub use transpose::transpose;
 pub use vector::vector;

@@ -23,7 +23,7 @@ impl Tile {
     pub fn sets(self, registers: usize) -> usize {
         let sums = self.rows * self.vectors;
         let mut sets = 1;
-        while sums * sets < IN_FLIGHT && sums * sets * 2 + self.vectors + 1 <= registers && sets < 4 {
+        while sums * sets < IN_FLIGHT && sums * sets * 2 + self.vectors < registers && sets < 4 {
             sets *= 2;
         }
         sets

@@ -52,6 +52,14 @@ fn recognise<'k>(
     fine.then_some(Copy { from, to, k: (var, hi as u64), n: (*n, *extent) })
 }
 
+/// Whether a statement is a copy that turns rows to columns.
+pub fn turns(kernel: &Kernel, stmt: &Stmt) -> bool {
+    match stmt {
+        Stmt::For { var, lo, hi, carries, body } => recognise(kernel, (*var, lo, hi), carries, body).is_some(),
+        _ => false,
+    }
+}
+
 /// A transposing copy as a leaf.
 pub fn transpose(
     kernel: &Kernel,

@@ -3,8 +3,7 @@
 use super::alloc::Code;
 use super::asm::{Asm, Gpr, Mem, Width};
 use super::body::{Body, Own, count};
-use super::lir::{Home, Inst, Kind, V};
-use super::liveness::pressure;
+use super::lir::{Inst, V};
 use super::op::{self, Op};
 use super::{Arg, Leaf, Outside, Result, Unsupported, is_wide};
 use crate::kernel::ranges::Ranges;
@@ -65,7 +64,7 @@ fn groups(kernel: &Kernel, reduces: &[Reduce], body: &[Stmt]) -> u64 {
 }
 
 /// Whether all memory can be masked without AVX-512: no bytes.
-fn simple_tail(kernel: &Kernel, body: &[Stmt]) -> bool {
+pub fn simple_tail(kernel: &Kernel, body: &[Stmt]) -> bool {
     let mut simple = true;
     walk::walk(body, &mut |stmt| {
         simple &= stmt.place().is_none_or(|p| kernel.bufs[p.buf.0 as usize].dtype.size() == 4);
@@ -122,7 +121,7 @@ impl Writer<'_> {
             self.b.block(self.body)?;
             self.fold()?;
             let insts = std::mem::take(&mut self.b.insts);
-            let held = if trips > 1 { self.hold(&insts)? } else { vec![] };
+            let held = if trips > 1 { self.b.hold(&insts)? } else { vec![] };
             let top = (trips > 1).then(|| {
                 self.b.code.asm.align(32);
                 self.b.code.asm.here()
@@ -167,21 +166,6 @@ impl Writer<'_> {
     /// The iterations of the main loop.
     fn looped(&self) -> i64 {
         (self.whole / self.groups * self.groups * self.b.lanes() as u64) as i64
-    }
-
-    /// Keeps what comes from outside in registers during the loop, as far as they go: the most used first.
-    fn hold(&mut self, insts: &[Inst]) -> Result<Vec<V>> {
-        let code = &self.b.code;
-        let need = pressure(insts, |v| code.kind(v) == Kind::Vector && code.home(v) == Home::None);
-        let mut uses = std::collections::HashMap::<V, usize>::new();
-        count_uses(insts, &mut |v| *uses.entry(v).or_default() += 1);
-        let mut all: Vec<V> = self.b.all_fixed().into_iter().filter(|v| uses.contains_key(v)).collect();
-        all.sort_by_key(|v| std::cmp::Reverse(uses[v]));
-        all.truncate(self.b.code.free(Kind::Vector).saturating_sub(need));
-        for &v in &all {
-            self.b.code.hold(v)?;
-        }
-        Ok(all)
     }
 
     fn accumulators(&mut self, groups: usize) -> Result<()> {
@@ -346,7 +330,7 @@ pub fn framed(code: Code, saved: &[Gpr]) -> Result<Vec<u8>> {
     Ok(asm.finish(start))
 }
 
-fn count_uses(insts: &[Inst], f: &mut impl FnMut(V)) {
+pub fn count_uses(insts: &[Inst], f: &mut impl FnMut(V)) {
     for inst in insts {
         inst.reads(f);
         if let Inst::Loop(l) = inst {

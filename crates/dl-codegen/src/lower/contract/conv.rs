@@ -93,7 +93,13 @@ impl Image {
         let axes: Vec<copy::Axis> = (0..self.shape.len())
             .map(|axis| {
                 let (lo, hi) = pad(axis);
-                copy::Axis { lo: lo as u64, size: self.shape[axis] as u64, hi: hi as u64, gap: 0, stride: self.strides[axis] }
+                copy::Axis {
+                    lo: lo as u64,
+                    size: self.shape[axis] as u64,
+                    hi: hi as u64,
+                    gap: 0,
+                    stride: self.strides[axis],
+                }
             })
             .collect();
         // Images at multiples of a page would fall into the same few cache sets, where one row of a product is an image.

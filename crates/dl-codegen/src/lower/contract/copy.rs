@@ -103,7 +103,9 @@ fn merge(axes: &[Axis]) -> Vec<Axis> {
     let mut merged: Vec<Axis> = vec![];
     for &axis in axes.iter().filter(|a| a.full() != 1 || a.size == 0) {
         match merged.last_mut() {
-            Some(last) if axis.size == axis.full() && last.gap == 0 && last.stride == axis.stride * axis.size as i64 => {
+            Some(last)
+                if axis.size == axis.full() && last.gap == 0 && last.stride == axis.stride * axis.size as i64 =>
+            {
                 let (lo, size, hi) = (last.lo * axis.size, last.size * axis.size, last.hi * axis.size);
                 *last = Axis { lo, size, hi, gap: 0, stride: axis.stride };
             }

@@ -1,0 +1,133 @@
+//! Leaves of serial loops around short vector loops, each of which is written out: a call for every pixel of a few
+//! channels would take longer than its vectors.
+
+use super::body::{Body, Own, count};
+use super::lir::{Home, Inst, Kind, V};
+use super::liveness::pressure;
+use super::transpose::turns;
+use super::vector::{count_uses, framed, simple_tail};
+use super::{Leaf, Outside, Result, Unsupported};
+use crate::kernel::ranges::Ranges;
+use crate::kernel::*;
+
+/// The longest vector loop that is written out, in iterations, and the most statements that all may become.
+const LONGEST: u64 = 256;
+const MOST_STATEMENTS: usize = 400;
+/// As in `vector`; the pointers that move need registers too.
+const PINNED: [usize; 2] = [3, 0];
+
+/// Serial loops around vector loops as a leaf.
+pub fn nest(
+    kernel: &Kernel,
+    ranges: &Ranges,
+    evex: bool,
+    outside: &dyn Fn(Value) -> Outside,
+    stmt: &Stmt,
+) -> Result<Leaf> {
+    let lanes = if evex { 16 } else { 8 };
+    let (mut vectors, mut fine) = (false, true);
+    walk::walk(std::slice::from_ref(stmt), &mut |s| {
+        if let Stmt::Vec { extent, body, .. } = s {
+            vectors = true;
+            fine &= (lanes / 2..=LONGEST).contains(extent);
+            fine &= evex || extent.is_multiple_of(lanes) || simple_tail(kernel, body);
+        }
+        // That has a leaf of its own.
+        fine &= !turns(kernel, s);
+    });
+    if !vectors || !fine || !is_nest(stmt) {
+        return Err(Unsupported);
+    }
+    let body = super::plain::plain(std::slice::from_ref(stmt));
+    if count(&body) > MOST_STATEMENTS {
+        return Err(Unsupported);
+    }
+    let mut last = Err(Unsupported);
+    for most in PINNED {
+        last = write(Body::new(kernel, ranges, evex, outside, most), &body);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+/// Whether outside of the vector loops there are only serial loops that carry nothing, and values.
+fn is_nest(stmt: &Stmt) -> bool {
+    match stmt {
+        Stmt::For { carries, body, .. } => carries.is_empty() && body.iter().all(is_nest),
+        Stmt::Let(..) | Stmt::Index(..) | Stmt::Vec { .. } => true,
+        _ => false,
+    }
+}
+
+fn write(mut b: Body<'_>, body: &[Stmt]) -> Result<Leaf> {
+    let mut vars = vec![];
+    walk::walk(body, &mut |s| {
+        if let Stmt::Vec { var, .. } = s {
+            vars.push(*var);
+        }
+    });
+    b.define(&vars, body);
+    for &var in &vars {
+        b.bind(var, Own { reg: None, plus: 0, lanes: true });
+    }
+    b.masks = vec![None];
+    b.pin(body)?;
+    b.flush()?;
+    b.block(body)?;
+    let insts = std::mem::take(&mut b.insts);
+    let held = b.hold(&insts)?;
+    b.code.run(&insts)?;
+    held.into_iter().for_each(|v| b.code.drop(v));
+    Ok(Leaf { code: framed(b.code, &b.saved)?, args: b.args })
+}
+
+impl Body<'_> {
+    /// A vector loop, written out.
+    pub fn unrolled(&mut self, var: Var, extent: u64, reduces: &[Reduce], body: &[Stmt]) -> Result<()> {
+        if !reduces.is_empty() {
+            return Err(Unsupported);
+        }
+        let lanes = self.lanes() as u64;
+        let (whole, tail) = (extent / lanes, (extent % lanes) as usize);
+        let side_by_side = match count(body) {
+            0..=12 => 4,
+            13..=30 => 2,
+            _ => 1,
+        };
+        let outer = std::mem::take(&mut self.masks);
+        let mut at = 0;
+        while at < whole {
+            let groups = (whole - at).min(side_by_side);
+            self.masks = vec![None; groups as usize];
+            self.bind(var, Own { reg: None, plus: (at * lanes) as i64, lanes: true });
+            self.block(body)?;
+            at += groups;
+        }
+        if tail > 0 {
+            let mask = self.first_lanes(tail);
+            self.masks = vec![Some(mask)];
+            self.bind(var, Own { reg: None, plus: (whole * lanes) as i64, lanes: true });
+            self.block(body)?;
+        }
+        self.masks = outer;
+        self.bind(var, Own { reg: None, plus: 0, lanes: true });
+        Ok(())
+    }
+
+    /// Keeps what comes from outside in registers during loops, as far as they go: the most used first.
+    pub fn hold(&mut self, insts: &[Inst]) -> Result<Vec<V>> {
+        let code = &self.code;
+        let need = pressure(insts, |v| code.kind(v) == Kind::Vector && code.home(v) == Home::None);
+        let mut uses = std::collections::HashMap::<V, usize>::new();
+        count_uses(insts, &mut |v| *uses.entry(v).or_default() += 1);
+        let mut all: Vec<V> = self.all_fixed().into_iter().filter(|v| uses.contains_key(v)).collect();
+        all.sort_by_key(|v| std::cmp::Reverse(uses[v]));
+        all.truncate(self.code.free(Kind::Vector).saturating_sub(need));
+        for &v in &all {
+            self.code.hold(v)?;
+        }
+        Ok(all)
+    }
+}
