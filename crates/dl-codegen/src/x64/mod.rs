@@ -24,6 +24,7 @@ mod loops;
 mod nest;
 pub mod op;
 mod plain;
+mod serial;
 mod tile;
 mod transpose;
 mod vector;
