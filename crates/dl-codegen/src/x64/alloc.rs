@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::asm::{Asm, Base, Gpr, Mask, Masked, Mem, Reg, Rm, Width};
-use super::lir::{Addr, AddrBase, General, Home, Inst, Kind, Src, V};
+use super::lir::{Home, Inst, Kind, Src, V};
 use super::liveness::number;
 use super::op::{self, Op};
 use super::{Result, Unsupported};
@@ -319,17 +319,6 @@ impl Code {
         })
     }
 
-    fn mem(&mut self, addr: Addr) -> Mem {
-        let base = match addr.base {
-            AddrBase::Gpr(base) => base,
-            AddrBase::Arg(at) => {
-                self.asm.load(TEMP, Mem::at(ARGS, at));
-                TEMP
-            }
-        };
-        Mem { base: Base::Gpr(base), index: addr.index, disp: addr.disp }
-    }
-
     /// The register for a result: its own if it is held, that of the name whose place it will take, or a fresh one.
     fn result(&mut self, v: V) -> Result<u8> {
         if let Some(reg) = self.names[v.0 as usize].reg {
@@ -481,23 +470,6 @@ impl Code {
         let reg = self.result_from(to, first)?;
         self.asm.v(f213, width, Reg(reg), Reg(other), c);
         Ok(())
-    }
-
-    fn general(&mut self, general: General) {
-        match general {
-            General::Set(to, x) => self.asm.set(to, x),
-            General::Load(to, from) => {
-                let mem = self.mem(from);
-                self.asm.load(to, mem);
-            }
-            General::Lea(to, address) => {
-                let mem = self.mem(address);
-                self.asm.lea(to, mem);
-            }
-            General::AddReg(to, from) => self.asm.add_reg(to, from),
-            General::Mul(to, from, x) => self.asm.mul(to, from, x),
-            General::Negate(r) => self.asm.mul(r, r, -1),
-        }
     }
 
     pub(super) fn holders_of(&self, kind: Kind) -> &[Option<V>] {
