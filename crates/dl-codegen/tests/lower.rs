@@ -76,6 +76,21 @@ fn draw(graph: &Graph, seed: u64) -> Inputs {
 }
 
 #[test]
+fn epilogues_of_sums_over_an_axis_of_one() {
+    let graph = of_tensor(&[1, 5, 7], |b, x| {
+        let dims = |shape: &[i64]| shape.iter().map(|&d| Dim::from(d)).collect::<Vec<_>>();
+        let sum = b.push(Op::ReduceSum, &[x], Attrs::new().ints("axes", [0])).unwrap();
+        let sum = b.reshape(sum, &dims(&[1, 5, 7])).unwrap();
+        let sum = b.add(sum, sum).unwrap();
+        let sum = b.reshape(sum, &dims(&[5, 7])).unwrap();
+        b.push(Op::Tanh, &[sum], Attrs::new()).unwrap()
+    });
+    if let Some(what) = mismatch(&graph, &draw(&graph, 3)) {
+        panic!("{what}\n{graph}{}", fuse(&graph).show(&graph, None));
+    }
+}
+
+#[test]
 fn random_graphs() {
     let mut numbers = Numbers(12345);
     for case in 0..300 {

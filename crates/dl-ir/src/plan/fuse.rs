@@ -281,7 +281,8 @@ impl<'g> Fuser<'g> {
             !single && self.takes_reduction(node, u, &domain, &reduced, &here) && self.can_precede(u.group, uses)
         });
         let epilogue = || uses.iter().find(|u| self.is_epilogue(u, &shape) && self.can_precede(u.group, uses));
-        let (group, hosted) = match (host.map(|u| u.group), epilogue().map(|u| u.group)) {
+        let within = host.map(|u| u.group);
+        let (group, hosted) = match (within, epilogue().map(|u| u.group)) {
             (Some(group), _) => (group, true),
             (None, Some(group)) => {
                 self.widen(group, &domain, &kept);
@@ -292,7 +293,8 @@ impl<'g> Fuser<'g> {
                 None => (self.open(GroupKind::Reduce, domain.clone()), false),
             },
         };
-        let feeds_domain = hosted && self.feeds_domain(group, node);
+        // An epilogue has the index of the result, even where that is of the domain's shape as all that is folded is one.
+        let feeds_domain = within.is_some() && self.feeds_domain(group, node);
         let draft = &mut self.drafts[group];
         draft.reduced = reduced;
         draft.anchor.get_or_insert(node);
