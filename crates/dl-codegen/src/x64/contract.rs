@@ -7,6 +7,7 @@
 use super::alloc::TEMP;
 use super::asm::{Cond, Gpr, Label, Masked, Mem, Reg, Rm};
 use super::body::Body;
+use super::fetch::{Fetch, Rounds};
 use super::lir::V;
 use super::op;
 use super::tile::{Runs, Tile, plan};
@@ -63,7 +64,7 @@ pub fn contract(
     let (a_arg, b_arg) = (start(&mut b, &c.a)?, start(&mut b, &c.b)?);
     let regs = [b.gpr()?, b.gpr()?, b.gpr()?, b.gpr()?, b.gpr()?];
     let [a_ptr, b_ptr, trip, row, column] = regs;
-    let mut w = Writer { b, c, dtype, lanes, k, a_row, a_arg, b_arg, a_ptr, b_ptr, trip, row, column, tail: None };
+    let mut w = Writer { b, c, dtype, lanes, k, a_row, a_arg, b_arg, a_ptr, b_ptr, trip, row, column, tail: None, fetches: vec![] };
     w.write()?;
     let args = w.b.args;
     Ok(Leaf { code: framed(w.b.code, &w.b.saved)?, args })
@@ -103,6 +104,8 @@ pub(super) struct Writer<'k> {
     pub(super) column: Gpr,
     /// The mask of the last vector of columns.
     pub(super) tail: Option<V>,
+    /// What the running tile fetches.
+    pub(super) fetches: Vec<Fetch>,
 }
 
 impl Writer<'_> {
@@ -188,7 +191,9 @@ impl Writer<'_> {
         for r in 0..sums {
             asm.v(op::PXORD, width, Reg(r as u8), Reg(r as u8), Reg(r as u8));
         }
+        self.begin_fetches(tile, one_row, one_column);
         self.level(tile, 0, Disp { a: i64::from(self.a_arg.1), b: i64::from(self.b_arg.1) })?;
+        self.end_fetches();
         self.join_sets(tile);
         self.epilogue(tile, one_row, one_column)
     }
@@ -197,10 +202,10 @@ impl Writer<'_> {
         if self.b.evex() { 32 } else { 16 - usize::from(self.tail.is_some()) }
     }
 
-    /// The loops of the sum from `level` inwards.
-    fn level(&mut self, tile: Tile, level: usize, at: Disp) -> Result<()> {
+    /// The innermost loops, not further out than `level`, which together are short enough to run as straight code: where
+    /// their steps are in the operands; and the number of loops around them.
+    fn flat(&self, tile: Tile, level: usize) -> (Vec<(i64, i64)>, usize) {
         let fmas = tile.rows * tile.vectors;
-        // The innermost loops which together are short run as straight code.
         let (mut flat, mut loops) = (vec![(0i64, 0i64)], self.k.len());
         while loops > level
             && let Some((lo, _)) = self.k[loops - 1].bounds
@@ -212,6 +217,27 @@ impl Writer<'_> {
             let outer = (lo..lo + trips as i64).map(|i| (i * a, i * b));
             flat = outer.flat_map(|(a, b)| flat.iter().map(move |(x, y)| (a + x, b + y))).collect();
         }
+        (flat, loops)
+    }
+
+    /// The innermost loop of the sum that is not straight code, if its length is known: how often a tile runs it, its
+    /// rounds, and whether it reads rows of `a` from beginning to end.
+    pub(super) fn rounds(&self, tile: Tile) -> Option<Rounds> {
+        let (flat, loops) = self.flat(tile, 0);
+        let (inner, outer) = self.k[..loops].split_last()?;
+        let times = outer.iter().map(Level::trips).product::<Option<u64>>()?;
+        let trips = inner.trips()?;
+        let along = (flat.len() == 1).then_some(inner.a * trips as i64);
+        Some(Rounds { times, count: trips / steps_at_once(&flat), along: along.filter(|_| inner.a == self.size()) })
+    }
+
+    pub(super) fn size(&self) -> i64 {
+        self.dtype.size() as i64
+    }
+
+    /// The loops of the sum from `level` inwards.
+    fn level(&mut self, tile: Tile, level: usize, at: Disp) -> Result<()> {
+        let (flat, loops) = self.flat(tile, level);
         if loops == level {
             return self.steps(tile, at, &flat);
         }
@@ -219,7 +245,7 @@ impl Writer<'_> {
         let (a_add, b_add) = (int(a_step)?, int(b_step)?);
         let innermost = level + 1 == self.k.len();
         let flat_inner = loops == level + 1;
-        let steps = if flat_inner { (STEPS / flat.len().max(1) as u64).max(1) } else { 1 };
+        let steps = if flat_inner { steps_at_once(&flat) } else { 1 };
         let unrolled: Vec<(i64, i64)> =
             (0..steps as i64).flat_map(|i| flat.iter().map(move |(a, b)| (i * a_step + a, i * b_step + b))).collect();
         match self.k[level].bounds {
@@ -228,10 +254,12 @@ impl Writer<'_> {
                 let at = Disp { a: at.a + lo * a_step, b: at.b + lo * b_step };
                 let (rounds, left) = (trips / steps, trips % steps);
                 if flat_inner {
-                    if rounds > 0 {
+                    let (a, b) = (int(a_step * steps as i64)?, int(b_step * steps as i64)?);
+                    for (rounds, fetches) in self.fetches(rounds, int(at.a)?) {
                         self.counted(rounds, |w| {
+                            w.fetch(&fetches);
                             w.steps(tile, at, &unrolled)?;
-                            w.advance(int(a_step * steps as i64)?, int(b_step * steps as i64)?);
+                            w.advance(a, b);
                             Ok(())
                         })?;
                     }
@@ -412,6 +440,11 @@ impl Writer<'_> {
 struct Disp {
     a: i64,
     b: i64,
+}
+
+/// How many steps of the innermost loop around straight code run in one round.
+fn steps_at_once(flat: &[(i64, i64)]) -> u64 {
+    (STEPS / flat.len().max(1) as u64).max(1)
 }
 
 fn int(x: i64) -> Result<i32> {

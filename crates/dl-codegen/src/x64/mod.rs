@@ -19,6 +19,7 @@ mod cast;
 mod contract;
 mod epilogue;
 mod expr;
+mod fetch;
 mod general;
 mod lir;
 mod liveness;
