@@ -20,8 +20,11 @@ use crate::kernel::*;
 const STRAIGHT: usize = 320;
 /// Steps of the innermost loop at once, where it is long.
 const STEPS: u64 = 4;
-/// The next rows of `b` are fetched so many steps ahead, by tiles that take their time with each.
+/// The next rows of `b` are fetched so many steps ahead, by tiles that take their time with each: more where `b` does not
+/// stay in the second-level cache.
 const PREFETCH_STEPS: i64 = 8;
+const PREFETCH_STEPS_FAR: i64 = 32;
+const LARGE: u64 = 1 << 21;
 const PREFETCH_ROWS: usize = 6;
 
 /// A contraction as a leaf.
@@ -382,8 +385,11 @@ impl Writer<'_> {
         if !direct {
             // Rows of `b` are read once for many rows of `a`: they come from further away than the first-level cache.
             if let Some(k) = self.k.last().filter(|_| tile.rows >= PREFETCH_ROWS) {
+                let b_buf = &self.b.kernel.bufs[self.c.b.buf.0 as usize];
+                let large = b_buf.len * b_buf.dtype.size() as u64 >= LARGE;
+                let ahead = b + k.b * if large { PREFETCH_STEPS_FAR } else { PREFETCH_STEPS };
                 for j in 0..tile.vectors {
-                    asm.prefetch(Mem::at(self.b_ptr, int(b + j as i64 * vector + PREFETCH_STEPS * k.b)?));
+                    asm.prefetch(Mem::at(self.b_ptr, int(ahead + j as i64 * vector)?));
                 }
             }
             for j in 0..tile.vectors {
