@@ -2,8 +2,8 @@
 
 use super::{Contraction, Loop, Operand};
 
-/// A part is worth at least so many multiply-adds: some microseconds of one core, ten times as long as it takes to meet.
-const PART_WORK: u64 = 1 << 18;
+/// A part is worth at least so many multiply-adds: a microsecond of one core, some times as long as it takes to meet.
+const PART_WORK: u64 = 1 << 17;
 
 /// An element of an operand that is used a few times only takes as long as so many multiply-adds.
 const ELEMENT_WORK: u64 = 8;
@@ -295,13 +295,15 @@ impl Plan {
         let (results, sides) = (self.free.iter().map(|x| x.extent).product::<u64>(), extent(self.m) + extent(self.n));
         let area = extent(self.m) * extent(self.n);
         let work = results * depth.max(1) * (ELEMENT_WORK * sides / area).max(1);
-        let wanted = (work / PART_WORK).clamp(1, WANTED_PARTS);
+        // Few rows read each element of the right operand once: in long runs, if a copy is kept.
+        let few = self.kept && self.pack == Pack::Columns && extent(self.m) < FEW_ROWS;
+        let wanted = (work / PART_WORK).clamp(1, if few { FEW_PARTS } else { WANTED_PARTS });
         let room = (BLOCK_ELEMENTS / depth.clamp(1, LONG_SUM)).max(1);
         // What is read along rows of a few vectors only is read slowly.
         let least = if extent(self.m) < FEW_ROWS { 128 } else { 64 };
         // A copy that is kept has as many columns together as a tile, so that it is read from beginning to end.
         let narrow = self.kept && self.pack == Pack::Columns && extent(self.m) >= FEW_ROWS && depth >= 512;
-        let least = if narrow { 32 } else { least };
+        let least = if narrow || few { 32 } else { least };
         let (mut rows, mut columns) = (room.clamp(48, 1024), if narrow { 32 } else { room.clamp(least, 512) });
         loop {
             self.cut(rows, columns);
@@ -318,14 +320,22 @@ impl Plan {
             return;
         }
         let count = self.outer_count();
-        if depth > LONG_SUM || count < wanted && depth >= 256 {
-            self.split = self.cut_sum(depth, if count < wanted { wanted } else { 1 });
+        // More parts than the results have take more memory for sums.
+        let short = count < wanted.min(FEW_PARTS) && depth >= 256;
+        if few && short {
+            self.split = self.cut_sum(depth, wanted.div_ceil(count), depth);
+        } else if depth > LONG_SUM || short {
+            let longest = if self.form == Form::Sums { 512 } else { 256 };
+            self.split = self.cut_sum(depth, if short { wanted } else { 1 }, longest);
         }
         let chunks = self.split.map_or(1, |s| s.chunks());
         // What a part is worth at least, and at most so many of them.
         let each = (work / count / chunks).max(1);
         let least = if chunks > 1 { count * chunks / wanted } else { PART_WORK.div_ceil(each) };
-        self.group = least.max((count * chunks).div_ceil(MAX_PARTS)).clamp(1, count);
+        let least = least.max((count * chunks).div_ceil(MAX_PARTS)).clamp(1, count);
+        // An even number of them, equally large, as far as that goes.
+        let parts = count.div_ceil(least);
+        self.group = count.div_ceil(if parts > 1 { parts.next_multiple_of(2) } else { 1 });
     }
 
     /// Cuts `m` and `n` into blocks of about so many iterations and orders the loops around them: columns outside, so
@@ -378,9 +388,8 @@ impl Plan {
         true
     }
 
-    /// Splits the sum into about so many chunks, if it can be cut into blocks.
-    fn cut_sum(&self, depth: u64, chunks: u64) -> Option<Split> {
-        let longest = if self.form == Form::Sums { 512 } else { 256 };
+    /// Splits the sum into about so many chunks, of blocks of at most `longest` steps, if it can be cut.
+    fn cut_sum(&self, depth: u64, chunks: u64, longest: u64) -> Option<Split> {
         let target = (depth / chunks).clamp(128, longest);
         // The innermost loops which together are not longer than a block stay whole.
         let mut at = self.sums.len() - 1;
