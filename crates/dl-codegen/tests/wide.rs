@@ -202,6 +202,21 @@ fn memory() {
         }
     }
     for n in SIZES {
+        let mut k = Builder::new(format!("guarded_bools_{n}"), 1);
+        let (lo, hi) = (3i64, n as i64 - 5);
+        let x = k.buf(BOOL, (hi - lo) as u64, Access::Read);
+        let y = k.buf(F32, n, Access::Write);
+        k.vec(n, |k, j| {
+            let guard = k.let_(Expr::InRange { at: j.into(), lo, hi });
+            let [other, one, two] = [Lit { dtype: BOOL, bits: 0 }, Lit::f32(1.0), Lit::f32(2.0)].map(|lit| k.lit(lit));
+            let value = k.load_if(x, j - lo, guard, other);
+            let value = k.let_(Expr::Select(value, one, two));
+            k.store(y, j, value);
+        });
+        let kernel = k.finish();
+        check_leaves(&kernel, &fill(&kernel, n), near(0.0), |level| usize::from(level == Level::Avx512));
+    }
+    for n in SIZES {
         let mut k = Builder::new(format!("indices_{n}"), 3);
         let y = k.buf(I64, 3 * n, Access::Write);
         k.vec(n, |k, j| {

@@ -38,7 +38,7 @@ impl Body<'_> {
         let (guard, other_held) = (self.held(guard)?, self.held(other)?);
         let zero = self.constant_of(other).is_some_and(|lit| lit.bits == 0);
         let wide = is_wide(memory);
-        if memory == DType::Bool {
+        if memory == DType::Bool && !(zero && stride == 1 && self.evex()) {
             return Err(Unsupported);
         }
         let uniform = stride == 0 && guard.uniform && other_held.uniform;
