@@ -56,7 +56,7 @@ fn groups(kernel: &Kernel, reduces: &[Reduce], body: &[Stmt]) -> u64 {
     let wide = kernel.values.iter().any(|d| is_wide(*d));
     let groups = match statements {
         0..=12 => 4,
-        13..=30 => 2,
+        13..=30 => 4,
         _ if !reduces.is_empty() && statements < 60 => 2,
         _ => 1,
     };
