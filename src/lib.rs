@@ -78,7 +78,7 @@ macro_rules! model {
 #[doc(hidden)]
 pub mod __private {
     pub use dl_macros::model;
-    pub use dl_runtime::{Error, Gradients, IntoArg, Model, Optimizer, Options, Seed, Source};
+    pub use dl_runtime::{Error, Gradients, IntoArg, Model, Optimizer, Options, Seed, Source, spare};
     pub use ndarray;
 }
 

@@ -196,3 +196,39 @@ fn a_wrong_shape_names_argument_and_both_shapes() -> dl::Result<()> {
     assert!(message.contains("`x`") && message.contains("f32[N, 1]") && message.contains("[3, 2]"), "{message}");
     Ok(())
 }
+
+#[test]
+fn results_go_into_arrays_that_are_there() -> dl::Result<()> {
+    let net = Language::new(6, Seed(1))?;
+    let x = Array2::from_shape_fn((4, 6), |(i, j)| (i * 6 + j) as f32 / 10.0);
+    let expected = net.shared(&x)?;
+    // As long, of another shape and full of what was there: its memory is used again.
+    let mut out = Array2::from_elem((3, 8), f32::NAN);
+    let memory = out.as_ptr();
+    net.shared_into(&x, &mut out)?;
+    assert_eq!((&out, out.as_ptr()), (&expected, memory));
+    net.shared_into(&x, &mut out)?;
+    assert_eq!((&out, out.as_ptr()), (&expected, memory));
+    // Shorter, longer, in another order: a new one takes its place.
+    let turned = Array2::<f32>::zeros((6, 4)).reversed_axes();
+    for mut other in [Array2::default((0, 0)), Array2::zeros((9, 9)), turned] {
+        net.shared_into(&x, &mut other)?;
+        assert_eq!(other, expected);
+        assert!(other.is_standard_layout());
+    }
+    // Several results, a number among them.
+    let y = Array1::linspace(0.0, 1.0, 6);
+    let mut all = (Array2::zeros((4, 6)), Array1::zeros(9), 0.0);
+    let memory = all.0.as_ptr();
+    net.mix_into(&x, &y, 0.25, &mut all)?;
+    assert_eq!(all, net.mix(&x, &y, 0.25)?);
+    assert_eq!(all.0.as_ptr(), memory);
+    // An error says what `shared` says, and leaves nothing behind that could be taken for a result.
+    let wrong = Array2::<f32>::zeros((4, 5));
+    let error = net.shared_into(&wrong, &mut out).unwrap_err();
+    assert_eq!(error.to_string(), net.shared(&wrong).unwrap_err().to_string());
+    assert!(out.is_empty());
+    net.shared_into(&x, &mut out)?;
+    assert_eq!(out, expected);
+    Ok(())
+}

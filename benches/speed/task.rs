@@ -14,10 +14,22 @@ pub struct Task {
     make: Box<dyn Fn(Options) -> dl::Result<Job>>,
 }
 
+/// Does something and gives a number of it.
+pub type Step = Box<dyn FnMut() -> dl::Result<f32>>;
+
+/// A step that writes to an array, the same one each time, and gives its first element.
+pub fn step_into<D: Dimension + 'static>(mut run: impl FnMut(&mut Array<f32, D>) -> dl::Result<()> + 'static) -> Step {
+    let mut result = Array::default(D::default());
+    Box::new(move || {
+        run(&mut result)?;
+        Ok(result.first().copied().unwrap_or(f32::NAN))
+    })
+}
+
 /// A task that is ready to run.
 pub struct Job {
     /// One step, which gives the loss or the first element of the result.
-    pub step: Box<dyn FnMut() -> dl::Result<f32>>,
+    pub step: Step,
     pub work: Work,
 }
 

@@ -3,7 +3,7 @@
 use dl::Options;
 use dl::prelude::*;
 
-use crate::task::{Job, Task, Work, uniform};
+use crate::task::{Job, Step, Task, Work, step_into, uniform};
 
 /// A model of one convolution: window and stride are part of its text, channels and sizes are not.
 macro_rules! convolution {
@@ -68,10 +68,10 @@ fn task([from, to, kernel, stride, size]: [usize; 5]) -> Task {
         macro_rules! step {
             ($model:ident) => {{
                 let net = $model::with_options(from, to, Seed(0), options)?;
-                Box::new(move || Ok(net.forward(&x)?[[0, 0, 0, 0]]))
+                step_into(move |y| net.forward_into(&x, y))
             }};
         }
-        let step: Box<dyn FnMut() -> dl::Result<f32>> = match (kernel, stride) {
+        let step: Step = match (kernel, stride) {
             (1, 1) => step!(Point),
             (1, _) => step!(PointStrided),
             (3, 1) => step!(Three),

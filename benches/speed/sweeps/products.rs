@@ -3,7 +3,7 @@
 use dl::Options;
 use dl::prelude::*;
 
-use crate::task::{Job, Task, Work, uniform};
+use crate::task::{Job, Task, Work, step_into, uniform};
 
 dl::model! {
     /// Products of all forms, `[M, N]` each, with sums over K.
@@ -52,7 +52,7 @@ fn plain([m, k, n]: [usize; 3]) -> Task {
     Task::new(format!("matmul_{m}x{k}x{n}"), move |options: Options| {
         let net = Products::with_options(Seed(0), options)?;
         let (a, b) = (uniform((m, k)), uniform((k, n)));
-        Ok(Job { step: Box::new(move || Ok(net.plain(&a, &b)?[[0, 0]])), work: work(1, [m, k, n]) })
+        Ok(Job { step: step_into(move |y| net.plain_into(&a, &b, y)), work: work(1, [m, k, n]) })
     })
 }
 
@@ -60,7 +60,7 @@ fn left([m, k, n]: [usize; 3]) -> Task {
     Task::new(format!("matmul_tn_{m}x{k}x{n}"), move |options: Options| {
         let net = Products::with_options(Seed(0), options)?;
         let (a, b) = (uniform((k, m)), uniform((k, n)));
-        Ok(Job { step: Box::new(move || Ok(net.left(&a, &b)?[[0, 0]])), work: work(1, [m, k, n]) })
+        Ok(Job { step: step_into(move |y| net.left_into(&a, &b, y)), work: work(1, [m, k, n]) })
     })
 }
 
@@ -68,7 +68,7 @@ fn right([m, k, n]: [usize; 3]) -> Task {
     Task::new(format!("matmul_nt_{m}x{k}x{n}"), move |options: Options| {
         let net = Products::with_options(Seed(0), options)?;
         let (a, b) = (uniform((m, k)), uniform((n, k)));
-        Ok(Job { step: Box::new(move || Ok(net.right(&a, &b)?[[0, 0]])), work: work(1, [m, k, n]) })
+        Ok(Job { step: step_into(move |y| net.right_into(&a, &b, y)), work: work(1, [m, k, n]) })
     })
 }
 
@@ -76,6 +76,6 @@ fn batched([batch, m, k, n]: [usize; 4]) -> Task {
     Task::new(format!("bmm_{batch}x{m}x{k}x{n}"), move |options: Options| {
         let net = Products::with_options(Seed(0), options)?;
         let (a, b) = (uniform((batch, m, k)), uniform((batch, k, n)));
-        Ok(Job { step: Box::new(move || Ok(net.batched(&a, &b)?[[0, 0, 0]])), work: work(batch, [m, k, n]) })
+        Ok(Job { step: step_into(move |y| net.batched_into(&a, &b, y)), work: work(batch, [m, k, n]) })
     })
 }

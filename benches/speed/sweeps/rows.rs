@@ -3,7 +3,7 @@
 use dl::Options;
 use dl::prelude::*;
 
-use crate::task::{Job, Task, Work, uniform};
+use crate::task::{Job, Task, Work, step_into, uniform};
 
 dl::model! {
     /// Each operation by itself.
@@ -41,20 +41,20 @@ fn work(elements: usize) -> Work {
 fn softmax([rows, columns]: [usize; 2]) -> Task {
     Task::new(format!("softmax_{rows}x{columns}"), move |options: Options| {
         let (net, x) = (Rows::with_options(columns, Seed(0), options)?, uniform((rows, columns)));
-        Ok(Job { step: Box::new(move || Ok(net.softmax(&x)?[[0, 0]])), work: work(rows * columns) })
+        Ok(Job { step: step_into(move |y| net.softmax_into(&x, y)), work: work(rows * columns) })
     })
 }
 
 fn layer_norm([rows, columns]: [usize; 2]) -> Task {
     Task::new(format!("layer_norm_{rows}x{columns}"), move |options: Options| {
         let (net, x) = (Rows::with_options(columns, Seed(0), options)?, uniform((rows, columns)));
-        Ok(Job { step: Box::new(move || Ok(net.layer_norm(&x)?[[0, 0]])), work: work(rows * columns) })
+        Ok(Job { step: step_into(move |y| net.layer_norm_into(&x, y)), work: work(rows * columns) })
     })
 }
 
 fn gelu(elements: usize) -> Task {
     Task::new(format!("gelu_{elements}"), move |options: Options| {
         let (net, x) = (Rows::with_options(1, Seed(0), options)?, uniform(elements));
-        Ok(Job { step: Box::new(move || Ok(net.gelu(&x)?[[0]])), work: work(elements) })
+        Ok(Job { step: step_into(move |y| net.gelu_into(&x, y)), work: work(elements) })
     })
 }

@@ -185,6 +185,12 @@ impl<'a, T: Element, D: Dimension> IntoArg<'a, T, D> for ArrayView<'a, T, D> {
     }
 }
 
+/// The memory of an array that is about to be replaced, for [`Model::call_with`](crate::Model::call_with); an empty array
+/// is left.
+pub fn spare<T: Element, D: Dimension>(array: &mut Array<T, D>) -> Option<AnyArray<'static>> {
+    Some(T::wrap(CowArray::from(std::mem::take(array).into_dyn())))
+}
+
 /// The results of a function, in order.
 #[derive(Debug, Clone)]
 pub struct Outputs(pub(crate) Vec<AnyArray<'static>>);

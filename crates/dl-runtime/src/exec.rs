@@ -24,6 +24,8 @@ pub(crate) struct Inputs<'a, 'd> {
     pub(crate) scalars: &'a [(&'static str, f64)],
     /// Seed and step of the random numbers.
     pub(crate) key: [u64; 2],
+    /// Arrays whose memory the results may use, in the order of these.
+    pub(crate) spares: Vec<Option<AnyArray<'static>>>,
 }
 
 /// The model's parameters and buffers.
@@ -93,13 +95,14 @@ pub(crate) fn run(program: &Program, mut inputs: Inputs<'_, '_>) -> Result<Vec<(
         Some(stage) => stage,
         None => Buffer::zeroed(program.staging, &format!("the arguments of `{}`", program.name))?,
     };
+    let spares = std::mem::take(&mut inputs.spares);
     let outcome = addresses(program, &mut inputs, &mut stage).and_then(|addresses| match &program.code {
         // SAFETY: `addresses` gives each input's array, dense and of the bound type; arguments and shared parameters are
         // borrowed, and those that are updated are borrowed exclusively, which was checked above. Kept values are updated
         // by their prologue only, to whose run they are lent while nobody else has them.
         Code::Interpreted => unsafe { interpret(program, &addresses) },
         // SAFETY: as above.
-        Code::Kernels(kernels) => unsafe { kernels.run(program, addresses) },
+        Code::Kernels(kernels) => unsafe { kernels.run(program, addresses, spares) },
     });
     lock(&program.stages).push(stage);
     outcome

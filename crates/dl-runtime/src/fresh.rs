@@ -1,11 +1,11 @@
 //! Results which kernels write straight into the arrays that the caller gets.
 
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 
 use dl_ir::DType;
 use ndarray::{ArrayD, IxDyn};
 
-use crate::array::AnyArray;
+use crate::array::{AnyArray, Element};
 use crate::error::{Error, Result};
 use crate::memory::prefer_huge_pages;
 
@@ -33,15 +33,20 @@ macro_rules! each {
 }
 
 impl Fresh {
-    /// Memory for a result of `function`.
-    pub(crate) fn new(dtype: DType, shape: &[usize], function: &str) -> Result<Fresh> {
+    /// Memory for a result of `function`: that of `spare`, if it has the same type and as many elements.
+    pub(crate) fn new(
+        dtype: DType,
+        shape: &[usize],
+        function: &str,
+        spare: Option<AnyArray<'static>>,
+    ) -> Result<Fresh> {
         Ok(match dtype {
-            DType::F32 => Fresh::F32(unwritten(shape, function)?),
-            DType::F64 => Fresh::F64(unwritten(shape, function)?),
-            DType::I64 => Fresh::I64(unwritten(shape, function)?),
-            DType::I32 => Fresh::I32(unwritten(shape, function)?),
-            DType::U8 => Fresh::U8(unwritten(shape, function)?),
-            DType::Bool => Fresh::Bool(unwritten(shape, function)?),
+            DType::F32 => Fresh::F32(unwritten(shape, function, spare)?),
+            DType::F64 => Fresh::F64(unwritten(shape, function, spare)?),
+            DType::I64 => Fresh::I64(unwritten(shape, function, spare)?),
+            DType::I32 => Fresh::I32(unwritten(shape, function, spare)?),
+            DType::U8 => Fresh::U8(unwritten(shape, function, spare)?),
+            DType::Bool => Fresh::Bool(unwritten(shape, function, spare)?),
         })
     }
 
@@ -69,14 +74,39 @@ impl Fresh {
     }
 }
 
-fn unwritten<T>(shape: &[usize], function: &str) -> Result<ArrayD<MaybeUninit<T>>> {
+fn unwritten<T: Element>(
+    shape: &[usize],
+    function: &str,
+    spare: Option<AnyArray<'static>>,
+) -> Result<ArrayD<MaybeUninit<T>>> {
     let len: usize = shape.iter().product();
     let no_memory = || Error::OutOfMemory { what: format!("a result of `{function}`"), bytes: len * size_of::<T>() };
-    let mut elements: Vec<MaybeUninit<T>> = Vec::new();
-    elements.try_reserve_exact(len).map_err(|_| no_memory())?;
-    prefer_huge_pages(elements.as_mut_ptr().cast(), len * size_of::<T>());
-    elements.resize_with(len, MaybeUninit::uninit);
+    let elements = match spare.and_then(|spare| reuse::<T>(spare, len)) {
+        Some(elements) => elements,
+        None => {
+            let mut elements: Vec<MaybeUninit<T>> = Vec::new();
+            elements.try_reserve_exact(len).map_err(|_| no_memory())?;
+            prefer_huge_pages(elements.as_mut_ptr().cast(), len * size_of::<T>());
+            elements.resize_with(len, MaybeUninit::uninit);
+            elements
+        }
+    };
     ArrayD::from_shape_vec(IxDyn(shape), elements).map_err(|_| no_memory())
+}
+
+/// The memory of an array of `len` elements of that type.
+fn reuse<T: Element>(spare: AnyArray<'static>, len: usize) -> Option<Vec<MaybeUninit<T>>> {
+    if spare.dtype() != T::DTYPE {
+        return None;
+    }
+    let (elements, _) = spare.into_array::<T, IxDyn>().ok()?.into_raw_vec_and_offset();
+    if elements.len() != len {
+        return None;
+    }
+    let mut elements = ManuallyDrop::new(elements);
+    // SAFETY: the parts of a vector that is not dropped; `MaybeUninit<T>` has the layout of `T`, and every value of `T` is
+    // one of it. Elements have no destructor.
+    Some(unsafe { Vec::from_raw_parts(elements.as_mut_ptr().cast(), len, elements.capacity()) })
 }
 
 #[cfg(test)]
@@ -85,7 +115,7 @@ mod tests {
 
     #[test]
     fn results_are_written_in_place() {
-        let mut fresh = Fresh::new(DType::I32, &[2, 3], "f").unwrap();
+        let mut fresh = Fresh::new(DType::I32, &[2, 3], "f", None).unwrap();
         let at = fresh.as_mut_ptr().cast::<i32>();
         // SAFETY: room for six elements, all of which are written.
         let array = unsafe {
@@ -97,8 +127,26 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_an_array_as_long_is_used_again() {
+        let spare = |len: usize| -> AnyArray<'static> { AnyArray::F32(ndarray::Array1::zeros(len).into_dyn().into()) };
+        let twelve = spare(12);
+        let at = twelve.dense_ptr();
+        let mut fresh = Fresh::new(DType::F32, &[3, 4], "f", Some(twelve)).unwrap();
+        assert_eq!(Some(fresh.as_mut_ptr().cast_const()), at);
+        // SAFETY: it held zeros before.
+        assert_eq!(unsafe { fresh.written() }.shape(), [3, 4]);
+        for (dtype, len) in [(DType::F32, 11), (DType::F32, 13), (DType::I32, 12), (DType::F32, 0)] {
+            let other = spare(len);
+            let mut fresh = Fresh::new(dtype, &[3, 4], "f", Some(other)).unwrap();
+            let start = fresh.as_mut_ptr();
+            // SAFETY: room for twelve elements of four bytes.
+            unsafe { start.write_bytes(0, 48) };
+        }
+    }
+
+    #[test]
     fn impossible_results_are_errors() {
-        assert!(matches!(Fresh::new(DType::F32, &[1 << 60], "f"), Err(Error::OutOfMemory { .. })));
-        assert!(Fresh::new(DType::Bool, &[3, 0], "f").is_ok());
+        assert!(matches!(Fresh::new(DType::F32, &[1 << 60], "f", None), Err(Error::OutOfMemory { .. })));
+        assert!(Fresh::new(DType::Bool, &[3, 0], "f", None).is_ok());
     }
 }

@@ -112,7 +112,7 @@ pub(crate) struct Memory {
 unsafe impl Send for Memory {}
 
 impl Kernels {
-    /// Runs the kernels on inputs at these addresses and returns the results.
+    /// Runs the kernels on inputs at these addresses and returns the results, in the memory of `spares` where that fits.
     ///
     /// # Safety
     /// Each address is that of a dense array of the input's type. Nobody else writes to it, and nobody else reads those
@@ -121,6 +121,7 @@ impl Kernels {
         &self,
         program: &Program,
         addresses: Vec<*mut u8>,
+        mut spares: Vec<Option<AnyArray<'static>>>,
     ) -> Result<Vec<(Role, AnyArray<'static>)>> {
         let started = self.profile.as_ref().map(|_| Instant::now());
         let kept = lock(&self.kept).pop();
@@ -128,7 +129,11 @@ impl Kernels {
             Some(memory) => memory,
             None => Memory::new(&program.name, self)?,
         };
-        let fresh = self.fresh.iter().map(|(dtype, shape)| Fresh::new(*dtype, shape, &program.name));
+        let fresh = self.fresh.iter().enumerate().map(|(at, (dtype, shape))| {
+            let result = self.results.iter().position(|result| result.place == Place::Result(at));
+            let spare = result.and_then(|result| spares.get_mut(result)?.take());
+            Fresh::new(*dtype, shape, &program.name, spare)
+        });
         let mut fresh = fresh.collect::<Result<Vec<_>>>()?;
         memory.point(self, addresses, fresh.iter_mut().map(Fresh::as_mut_ptr).collect());
         let run = Run::new(self, &memory);

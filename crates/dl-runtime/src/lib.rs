@@ -25,7 +25,7 @@ mod prologue;
 mod rounds;
 mod summary;
 
-pub use array::{AnyArray, Element, Gradients, IntoArg, Outputs};
+pub use array::{AnyArray, Element, Gradients, IntoArg, Outputs, spare};
 pub use checkpoint::{LoadReport, Misfit};
 pub use error::{Error, Result};
 pub use model::{Model, Parameter, Source};

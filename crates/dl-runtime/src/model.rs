@@ -87,10 +87,23 @@ impl Model {
     ///
     /// Errors: those of wrong arguments, and [`Error::IndexOutOfRange`].
     pub fn call(&self, function: usize, args: &[AnyArray<'_>]) -> Result<Outputs> {
+        self.call_with(function, args, vec![])
+    }
+
+    /// As [`call`](Model::call), with arrays whose memory the results may use: of the result of that number if it has the
+    /// same type and as many elements. What they hold does not matter.
+    ///
+    /// Errors: as [`call`](Model::call). The arrays are then gone.
+    pub fn call_with(
+        &self,
+        function: usize,
+        args: &[AnyArray<'_>],
+        spares: Vec<Option<AnyArray<'static>>>,
+    ) -> Result<Outputs> {
         let program = self.program(function, Purpose::Call, args, None)?;
         let key = [self.seed.0, EVALUATION | self.draws.fetch_add(1, Ordering::Relaxed)];
         let (params, fixed) = (Weights::Read(&self.params), program.kept(&self.params)?);
-        let inputs = Inputs { args, params, fixed: &fixed, state: None, scalars: &[], key };
+        let inputs = Inputs { args, params, fixed: &fixed, state: None, scalars: &[], key, spares };
         let results = run(&program, inputs)?;
         Ok(Outputs(results.into_iter().map(|(_, array)| array).collect()))
     }
@@ -110,6 +123,7 @@ impl Model {
             state: None,
             scalars: &[],
             key: [self.seed.0, self.steps],
+            spares: vec![],
         };
         let (mut loss, mut gradients) = (None, vec![]);
         for (role, array) in run(&program, inputs)? {
@@ -149,7 +163,8 @@ impl Model {
         program.prepare(name, state, &scalars)?;
         let key = [self.seed.0, self.steps];
         let params = Weights::write(&mut self.params);
-        let inputs = Inputs { args, params, fixed: &[], state: Some(&mut *state), scalars: &scalars, key };
+        let inputs =
+            Inputs { args, params, fixed: &[], state: Some(&mut *state), scalars: &scalars, key, spares: vec![] };
         let results = run(&program, inputs)?;
         state.steps = step;
         self.steps = self.steps.wrapping_add(1);

@@ -43,7 +43,10 @@ impl Prologue {
         };
         for program in &self.programs {
             let params = Weights::Read(params);
-            run(program, Inputs { args: &[], params, fixed: &values, state: None, scalars: &[], key: [0; 2] })?;
+            run(
+                program,
+                Inputs { args: &[], params, fixed: &values, state: None, scalars: &[], key: [0; 2], spares: vec![] },
+            )?;
         }
         let values = Arc::new(values);
         *kept = Some(Kept { version: params.version(), values: Arc::clone(&values) });

@@ -67,7 +67,23 @@ pub fn contract(
     let (a_arg, b_arg) = (start(&mut b, &c.a)?, start(&mut b, &c.b)?);
     let regs = [b.gpr()?, b.gpr()?, b.gpr()?, b.gpr()?, b.gpr()?];
     let [a_ptr, b_ptr, trip, row, column] = regs;
-    let mut w = Writer { b, c, dtype, lanes, k, a_row, a_arg, b_arg, a_ptr, b_ptr, trip, row, column, tail: None, fetches: vec![] };
+    let mut w = Writer {
+        b,
+        c,
+        dtype,
+        lanes,
+        k,
+        a_row,
+        a_arg,
+        b_arg,
+        a_ptr,
+        b_ptr,
+        trip,
+        row,
+        column,
+        tail: None,
+        fetches: vec![],
+    };
     w.write()?;
     let args = w.b.args;
     Ok(Leaf { code: framed(w.b.code, &w.b.saved)?, args })

@@ -7,13 +7,15 @@
 //! A model in error expands to the same struct and methods, around an empty module that never runs, and one
 //! `compile_error!` for each error, so that nothing else in the crate is reported.
 
+use std::collections::HashSet;
+
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Attribute;
 
 use crate::diag::Diagnostics;
 use crate::resolve::{GradientGraphs, PublicFunction, Resolved, resolve};
-use crate::syntax::{Function, Model, Signature, TypeExpr, parse};
+use crate::syntax::{Function, Model, Results, Signature, TypeExpr, parse};
 
 /// The highest rank for which ndarray has a static dimension.
 const STATIC_RANKS: usize = 6;
@@ -44,7 +46,7 @@ fn model_items(root: &TokenStream, model: &Model, resolved: &Resolved<'_>) -> To
     let Model { attrs, vis, name, .. } = model;
     let doc = doc_unless(attrs, || format!("The model `{name}`."));
     let constructor = constructor(root, model, resolved);
-    let methods = resolved.functions.iter().map(|function| methods(root, function));
+    let methods = unique(resolved.functions.iter().flat_map(|function| methods(root, function)).collect());
     quote! {
         #doc
         #(#attrs)*
@@ -117,18 +119,36 @@ fn constructor(root: &TokenStream, model: &Model, resolved: &Resolved<'_>) -> To
     }
 }
 
-/// The methods of a public function: itself, and what trains it.
-fn methods(root: &TokenStream, function: &PublicFunction<'_>) -> TokenStream {
-    let Some(signature) = &function.syntax.signature else { return TokenStream::new() };
-    let plain = call_method(root, function, signature);
-    if function.syntax.train.is_none() {
-        return plain;
-    }
-    let train = train_methods(root, function, signature);
-    quote!(#plain #train)
+/// A method of the struct.
+struct Method {
+    name: Ident,
+    /// Whether it is a function of the model, not one that comes with it.
+    declared: bool,
+    code: TokenStream,
 }
 
-fn call_method(root: &TokenStream, function: &PublicFunction<'_>, signature: &Signature) -> TokenStream {
+/// Of methods with the same name one, the declared one if there is one: names that clash have been reported.
+fn unique(methods: Vec<Method>) -> Vec<TokenStream> {
+    let mut taken: HashSet<String> = ["new", "with_options"].map(String::from).into();
+    let declared: HashSet<String> = methods.iter().filter(|m| m.declared).map(|m| m.name.to_string()).collect();
+    let mut keep = |method: &Method| {
+        let name = method.name.to_string();
+        (method.declared || !declared.contains(&name)) && taken.insert(name)
+    };
+    methods.into_iter().filter(|method| keep(method)).map(|method| method.code).collect()
+}
+
+/// The methods of a public function: itself, and what trains it.
+fn methods(root: &TokenStream, function: &PublicFunction<'_>) -> Vec<Method> {
+    let Some(signature) = &function.syntax.signature else { return vec![] };
+    let mut methods = call_methods(root, function, signature);
+    if function.syntax.train.is_some() {
+        methods.extend(train_methods(root, function, signature));
+    }
+    methods
+}
+
+fn call_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &Signature) -> Vec<Method> {
     let Function { attrs, vis, name, .. } = function.syntax;
     let doc = doc_unless(attrs, || format!("Runs `{name}`: `{}`.", signature_text(function.syntax, signature)));
     let index = function.eval;
@@ -139,19 +159,53 @@ fn call_method(root: &TokenStream, function: &PublicFunction<'_>, signature: &Si
         format!("What `{name}` is compiled to for arguments like these: fused kernels and the memory plan.");
     let types = signature.results.types();
     let results: Vec<TokenStream> = types.iter().map(|ty| result_type(root, ty)).collect();
-    let takes = types.iter().map(|ty| take_result(root, ty, &outputs));
+    let takes: Vec<TokenStream> = types.iter().map(|ty| take_result(root, ty, &outputs)).collect();
     let (result, value) = match results.as_slice() {
-        [one] if !matches!(signature.results, crate::syntax::Results::Tuple(..)) => (quote!(#one), quote!(#(#takes)*)),
+        [one] if !matches!(signature.results, Results::Tuple(..)) => (quote!(#one), quote!(#(#takes)*)),
         many => (quote!((#(#many,)*)), quote!((#(#takes,)*))),
     };
-    quote! {
+    // With memory that is there already, where there is an array to give.
+    let into = types.iter().any(|ty| !ty.dims.is_empty()).then(|| {
+        let into = format_ident!("{name}_into");
+        let into_doc = format!(
+            "As `{name}`, into `out`, whose memory is used again if it has as many elements; its shape and content before do \
+             not matter. After an error its arrays are empty."
+        );
+        let out = hygienic("out");
+        let places = (0..types.len()).map(|at| match signature.results {
+            Results::One(_) => quote!(#out),
+            Results::Tuple(_) => {
+                let at = syn::Index::from(at);
+                quote!(&mut #out.#at)
+            }
+        });
+        let spares = types.iter().zip(places).map(|(ty, place)| match ty.dims.is_empty() {
+            true => quote!(::core::option::Option::None),
+            false => quote!(#root::__private::spare(#place)),
+        });
+        let code = quote! {
+            #[doc = #into_doc]
+            #vis fn #into #generics(
+                &self,
+                #(#params,)*
+                #out: &mut #result,
+            ) -> ::core::result::Result<(), #root::__private::Error> {
+                let mut #outputs = self.model.call_with(#index, &[#(#args),*], ::std::vec![#(#spares),*])?;
+                *#out = #value;
+                ::core::result::Result::Ok(())
+            }
+        };
+        Method { name: into, declared: false, code }
+    });
+    let call_code = quote! {
         #doc
         #(#attrs)*
         #vis fn #name #generics(&self, #(#params),*) -> ::core::result::Result<#result, #root::__private::Error> {
             let mut #outputs = self.model.call(#index, &[#(#args),*])?;
             ::core::result::Result::Ok(#value)
         }
-
+    };
+    let explain_code = quote! {
         #[doc = #explain_doc]
         #vis fn #explain #generics(
             &self,
@@ -159,10 +213,13 @@ fn call_method(root: &TokenStream, function: &PublicFunction<'_>, signature: &Si
         ) -> ::core::result::Result<::std::string::String, #root::__private::Error> {
             self.model.explain(#index, &[#(#args),*])
         }
-    }
+    };
+    let call = Method { name: name.clone(), declared: true, code: call_code };
+    let explain = Method { name: explain, declared: false, code: explain_code };
+    [Some(call), into, Some(explain)].into_iter().flatten().collect()
 }
 
-fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &Signature) -> TokenStream {
+fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &Signature) -> Vec<Method> {
     let Function { vis, name, .. } = function.syntax;
     let GradientGraphs { train: train_index, grad: grad_index } = function.gradients.unwrap_or_default();
     let Parameters { generics, params, args } = parameters(root, signature);
@@ -190,7 +247,7 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
         "The value of `{name}` in evaluation mode and its gradients with respect to {updated}. Changes nothing."
     );
     let span = name.span();
-    quote_spanned! {span=>
+    let train_code = quote_spanned! {span=>
         #[doc = #train_doc]
         #vis fn #train #generics(
             &mut self,
@@ -199,7 +256,8 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
         ) -> ::core::result::Result<#loss, #root::__private::Error> {
             self.model.train(#train_index, #optimizer, &[#(#args),*])
         }
-
+    };
+    let grad_code = quote_spanned! {span=>
         #[doc = #grad_doc]
         #vis fn #grad #generics(
             &self,
@@ -210,7 +268,8 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
         > {
             self.model.grad(#grad_index, &[#(#args),*])
         }
-
+    };
+    let explain_code = quote_spanned! {span=>
         #[doc = #explain_doc]
         #vis fn #explain #generics(
             &self,
@@ -219,7 +278,9 @@ fn train_methods(root: &TokenStream, function: &PublicFunction<'_>, signature: &
         ) -> ::core::result::Result<::std::string::String, #root::__private::Error> {
             self.model.explain_train(#train_index, #optimizer, &[#(#args),*])
         }
-    }
+    };
+    let methods = [(train, train_code), (grad, grad_code), (explain, explain_code)];
+    methods.into_iter().map(|(name, code)| Method { name, declared: false, code }).collect()
 }
 
 /// The parameters of a method.

@@ -258,10 +258,16 @@ impl<'a> Resolver<'a, '_> {
                 let other = name.strip_prefix(prefix)?;
                 body.functions.iter().find(|f| f.name == other && (!trained || f.train.is_some()))
             };
+            // Only what returns an array has it.
+            let arrays = |f: &Function| {
+                f.signature.as_ref().is_some_and(|s| s.results.types().iter().any(|ty| !ty.dims.is_empty()))
+            };
+            let into =
+                || body.functions.iter().find(|f| name.strip_suffix("_into").is_some_and(|n| f.name == n) && arrays(f));
             let other = ["train_", "grad_", "explain_train_"].into_iter().find_map(|prefix| of(prefix, true));
             if matches!(name.as_str(), "new" | "with_options") {
                 self.error(&function.name, format!("`{name}` makes the model; give the function another name"));
-            } else if let Some(other) = other.or_else(|| of("explain_", false)) {
+            } else if let Some(other) = other.or_else(|| of("explain_", false)).or_else(into) {
                 let message =
                     format!("`{}` makes a method `{name}` beside its own; give this function another name", other.name);
                 self.error(&function.name, message);

@@ -302,7 +302,8 @@ impl Plan {
         // What is read along rows of a few vectors only is read slowly.
         let least = if extent(self.m) < FEW_ROWS { 128 } else { 64 };
         // A copy that is kept has as many columns together as a tile, so that it is read from beginning to end.
-        let narrow = self.pack == Pack::Columns && extent(self.m) >= FEW_ROWS && depth >= if self.kept { 512 } else { 2048 };
+        let narrow =
+            self.pack == Pack::Columns && extent(self.m) >= FEW_ROWS && depth >= if self.kept { 512 } else { 2048 };
         let least = if narrow || few { 32 } else { least };
         let (mut rows, mut columns) = (room.clamp(48, 1024), if narrow { 32 } else { room.clamp(least, 512) });
         loop {
