@@ -10,6 +10,7 @@ pub mod isa;
 pub mod jit;
 pub mod kernel;
 pub mod lower;
+mod queue;
 #[doc(hidden)]
 pub mod x64;
 
