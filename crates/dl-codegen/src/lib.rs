@@ -4,6 +4,7 @@
 //! lane count is left to the emitter.
 
 pub mod abi;
+pub mod cache;
 mod emit;
 mod error;
 pub mod isa;
