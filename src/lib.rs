@@ -3,8 +3,8 @@
 //! [`data`], [`metrics`] and [`progress`] help with training, [`optim`] says how to write an optimizer; the [`prelude`] brings in what almost every program uses.
 
 pub use dl_runtime::{
-    Adam, AdamW, AnyArray, Compilation, Dump, Element, Error, Gradients, IntoArg, Isa, LoadReport, Misfit, Model,
-    Optimizer, Options, Parameter, Pool, Result, Seed, Sgd, Summary, SummaryRow, optim,
+    Adam, AdamW, AnyArray, CodeCache, Compilation, Dump, Element, Error, Gradients, IntoArg, Isa, LoadReport, Misfit,
+    Model, Optimizer, Options, Parameter, Phases, Pool, Result, Seed, Sgd, Summary, SummaryRow, optim,
 };
 pub use dl_train::{data, metrics, progress};
 pub use ndarray;

@@ -7,6 +7,7 @@ use crate::isa::Isa;
 use crate::kernel::Kernel;
 use crate::kernel::expand::expand;
 use crate::kernel::verify::verify;
+use crate::queue::compile_all;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{AbiParam, ExternalName, Signature, types};
@@ -33,6 +34,12 @@ impl MachineCode {
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// The code.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// How many of its loops and contractions are leaves: functions of wide vectors that Cranelift's code calls.
@@ -122,21 +129,12 @@ pub struct Library {
 }
 
 impl Library {
-    /// Compiles kernels on up to `threads` threads. The code does not depend on their number.
+    /// Compiles kernels on up to `threads` threads, where that pays. The code does not depend on their number.
     ///
     /// # Errors
     /// As [`compile`]; or there is no executable memory.
-    pub fn compile(kernels: &[Kernel], isa: &Isa, threads: usize) -> Result<Library, Error> {
-        let share = kernels.len().div_ceil(threads.max(1)).max(1);
-        let all = |kernels: &[Kernel]| kernels.iter().map(|k| compile(k, isa)).collect::<Result<Vec<_>, _>>();
-        let codes: Result<Vec<Vec<MachineCode>>, Error> = std::thread::scope(|scope| {
-            let mut shares = kernels.chunks(share);
-            let first = shares.next().unwrap_or_default();
-            let others: Vec<_> = shares.map(|kernels| scope.spawn(move || all(kernels))).collect();
-            let first = std::iter::once(all(first));
-            first.chain(others.into_iter().map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))).collect()
-        });
-        Library::load(&codes?.concat(), isa)
+    pub fn compile(kernels: &[&Kernel], isa: &Isa, threads: usize) -> Result<Library, Error> {
+        Library::load(&compile_all(kernels, isa, threads)?, isa)
     }
 
     /// Puts machine code into executable memory.

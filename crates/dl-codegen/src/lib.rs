@@ -4,12 +4,14 @@
 //! lane count is left to the emitter.
 
 pub mod abi;
+pub mod cache;
 mod emit;
 mod error;
 pub mod isa;
 pub mod jit;
 pub mod kernel;
 pub mod lower;
+mod queue;
 #[doc(hidden)]
 pub mod x64;
 

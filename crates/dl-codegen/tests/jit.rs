@@ -30,7 +30,7 @@ fn a_library_is_shared_by_threads_and_does_not_depend_on_them() {
     let kernels: Vec<Kernel> =
         (1..8).map(|i| scale(f64::from(i), if i % 2 == 0 { UnOp::Sin } else { UnOp::Sqrt })).collect();
     let sizes = [1, 3, 100].map(|threads| {
-        let library = shared(Library::compile(&kernels, &isa, threads).unwrap());
+        let library = shared(Library::compile(&kernels.iter().collect::<Vec<_>>(), &isa, threads).unwrap());
         std::thread::scope(|scope| {
             for (i, kernel) in library.kernels().iter().enumerate() {
                 scope.spawn(move || {
@@ -69,6 +69,6 @@ fn code_can_be_read() {
 fn broken_kernels_are_refused() {
     let mut kernel = scale(3.0, UnOp::Sqrt);
     kernel.bufs[0].len = 9;
-    let error = Library::compile(&[kernel], &Isa::new(None).unwrap(), 1).unwrap_err();
+    let error = Library::compile(&[&kernel], &Isa::new(None).unwrap(), 1).unwrap_err();
     assert!(matches!(&error, Error::Verify { kernel, .. } if kernel == "scale_sqrt"), "{error}");
 }

@@ -5,12 +5,14 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
+use dl_codegen::cache::{CodeCache, Unnamed};
 use dl_codegen::kernel::{Access, Kernel, MAX_VECTOR_EXTENT, Stmt, walk::walk};
 use dl_codegen::lower::{BufRef, LoweredKernel};
 use dl_codegen::{Isa, jit, lower};
 use dl_ir::plan::{Fused, MemoryPlan, Slot, check, fuse, memory};
 use dl_ir::{Graph, NodeId, Role};
 
+use crate::compilation::{Work, timed};
 use crate::compile::bound_type;
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, Place, ResultSlot, Sizes};
@@ -24,6 +26,8 @@ use crate::rounds::{Draft, moving, ready, rounds};
 pub(crate) struct Target {
     pub(crate) isa: Isa,
     pub(crate) pool: Arc<Pool>,
+    /// Shared by the programs of a model, and with other models.
+    pub(crate) code: CodeCache,
     pub(crate) flush_denormals: bool,
     pub(crate) dump: Dump,
     /// How many passes to run.
@@ -51,7 +55,8 @@ pub(crate) struct Copies {
 }
 
 /// Compiles a graph without symbols, after all passes on it.
-pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<Assembled> {
+pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target, work: &mut Work) -> Result<Assembled> {
+    let started = Instant::now();
     let internal = |what: &dyn Display| Error::internal(format!("compiling `{name}`"), what);
     let fused = fuse(graph);
     let plan = memory(graph, &fused);
@@ -94,18 +99,20 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<Ass
     }
     let kernels = kernels.list;
     dump(name, &kernels, target).map_err(|e| internal(&e))?;
-    let started = Instant::now();
-    let library = jit::Library::compile(&kernels, &target.isa, target.pool.threads()).map_err(|e| internal(&e))?;
-    let library = Arc::new(library);
+    work.phases.lower += started.elapsed();
+    let code = timed(&mut work.phases.compile, || target.code.compile(&kernels, &target.isa, target.pool.threads()));
+    let code = Arc::new(code.map_err(|e| internal(&e))?);
+    work.count(&code);
     let _ = writeln!(
         explanation,
-        "{} kernels for {}, {} of them distinct, in {} rounds, {:.1} KiB of machine code made in {:.1} ms, {:.1} KiB of scratch memory a thread",
+        "{} kernels for {}, {} of them distinct, in {} rounds; {} compiled to {:.1} KiB of machine code, {} found; {:.1} KiB of scratch memory a thread",
         steps.len(),
         target.isa.level(),
         kernels.len(),
         rounds(&steps).len(),
-        library.code_size() as f64 / 1024.0,
-        started.elapsed().as_secs_f64() * 1e3,
+        code.compiled(),
+        code.code_size() as f64 / 1024.0,
+        code.found(),
         layout.sizes.scratch as f64 / 1024.0,
     );
     let (results, copies) = layout.outputs().map_err(|e| internal(&e))?;
@@ -128,7 +135,7 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target) -> Result<Ass
         fresh: vec![],
         copies: vec![],
         sizes,
-        library: Arc::clone(&library),
+        code: Arc::clone(&code),
         pool: Arc::clone(&target.pool),
         flush_denormals: target.flush_denormals,
         profile: None,
@@ -158,10 +165,10 @@ fn check_extents(name: &str, kernel: &Kernel) -> Result<()> {
 }
 
 /// Prints the kernels as far as asked for.
-fn dump(name: &str, kernels: &[Kernel], target: &Target) -> Result<(), dl_codegen::Error> {
+fn dump(name: &str, kernels: &[Unnamed], target: &Target) -> Result<(), dl_codegen::Error> {
     let Dump { kernel: ir, clif, asm, .. } = target.dump;
     let mut text = String::new();
-    for kernel in kernels.iter().filter(|_| ir || clif || asm) {
+    for kernel in kernels.iter().map(Unnamed::kernel).filter(|_| ir || clif || asm) {
         // Writing to a string does not fail.
         let _ = writeln!(text, "; `{name}`, kernel `{}`", kernel.name);
         if ir {
@@ -181,15 +188,15 @@ fn dump(name: &str, kernels: &[Kernel], target: &Target) -> Result<(), dl_codege
 /// Kernels without repetition: equal layers share their code.
 #[derive(Default)]
 struct Distinct {
-    list: Vec<Kernel>,
-    index: HashMap<Kernel, usize>,
+    list: Vec<Unnamed>,
+    index: HashMap<Unnamed, usize>,
 }
 
 impl Distinct {
     /// The number of a kernel that does the same as this one.
     fn add(&mut self, kernel: Kernel) -> usize {
-        let nameless = Kernel { name: String::new(), ..kernel.clone() };
-        *self.index.entry(nameless).or_insert_with(|| {
+        let kernel = Unnamed::from(kernel);
+        *self.index.entry(kernel.clone()).or_insert_with(|| {
             self.list.push(kernel);
             self.list.len() - 1
         })
@@ -354,7 +361,7 @@ mod tests {
         let alone = |size: usize| {
             let text = format!("%0 = input arg \"x\" f32[{size}]\n%1 = exp %0\n%2 = exp %1\nresult %1\nresult %2\n");
             let graph = dl_ir::text::parse_graph(&text).unwrap();
-            assemble("f", &graph, &target).unwrap().kernels.alone
+            assemble("f", &graph, &target, &mut Work::default()).unwrap().kernels.alone
         };
         assert_eq!([alone(4096), alone(1 << 22)], [true, false]);
     }

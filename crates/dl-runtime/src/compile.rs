@@ -7,6 +7,7 @@ use dl_ir::passes::{self, bind::BindError, split::Split};
 use dl_ir::{Bindings, DType, DimError, Graph, InputKind, Loc, NodeId, Order, Role};
 
 use crate::assemble::{Assembled, Copies, Target, assemble};
+use crate::compilation::{Work, timed};
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
 use crate::kernels::Kernels;
@@ -41,38 +42,43 @@ impl Code {
     }
 }
 
-/// Compiles function number `function` of the module.
+/// Compiles function number `function` of the module. What that takes is added to `work`.
 pub(crate) fn compile(
     context: &Context<'_>,
     function: usize,
     purpose: &Purpose,
     bindings: &Bindings,
     optimizer: Option<&dyn Optimizer>,
+    work: &mut Work,
 ) -> Result<Program> {
     let function = &context.module.functions[function];
     let name = &function.name;
-    let mut graph = function.graph.clone();
-    match (purpose, optimizer) {
-        (Purpose::Train(_), Some(optimizer)) => graph = attach(name, graph, optimizer)?,
-        _ => graph.outputs.retain(|output| !matches!(output.role, Role::Update(_))),
-    }
-    let graph = passes::bind::bind(&graph, bindings).map_err(|e| unfit(context, name, bindings, &e))?;
-    let graph =
-        passes::store::run(&graph, context.storage).map_err(|e| Error::internal(format!("compiling `{name}`"), e))?;
+    let graph = timed(&mut work.phases.bind, || {
+        let mut graph = function.graph.clone();
+        match (purpose, optimizer) {
+            (Purpose::Train(_), Some(optimizer)) => graph = attach(name, graph, optimizer)?,
+            _ => graph.outputs.retain(|output| !matches!(output.role, Role::Update(_))),
+        }
+        let graph = passes::bind::bind(&graph, bindings).map_err(|e| unfit(context, name, bindings, &e))?;
+        passes::store::run(&graph, context.storage).map_err(|e| Error::internal(format!("compiling `{name}`"), e))
+    })?;
     let Some(target) = context.target else {
         check_memory(name, &graph)?;
         let explanation = "not compiled: the evaluator runs the graph\n".to_string();
         return program(context, name, graph, Code::Interpreted, explanation);
     };
     let inference = *purpose == Purpose::Call;
-    let graph = simplify(name, &graph, inference, target)?;
-    // Of fewer passes the result is looked at as it is.
-    let split = match inference && target.passes >= passes::PIPELINE.len() {
-        true => passes::split::run(&graph).map_err(|e| Error::internal(format!("compiling `{name}`"), e))?,
-        false => None,
-    };
-    let assembled = |graph: Graph| {
-        let Assembled { kernels, copies, explanation } = assemble(name, &graph, target)?;
+    let (graph, split) = timed(&mut work.phases.passes, || {
+        let graph = simplify(name, &graph, inference, target)?;
+        // Of fewer passes the result is looked at as it is.
+        let split = match inference && target.passes >= passes::PIPELINE.len() {
+            true => passes::split::run(&graph).map_err(|e| Error::internal(format!("compiling `{name}`"), e))?,
+            false => None,
+        };
+        Ok::<_, Error>((graph, split))
+    })?;
+    let mut assembled = |graph: Graph| {
+        let Assembled { kernels, copies, explanation } = assemble(name, &graph, target, work)?;
         let mut program = program(context, name, graph, Code::Kernels(Box::new(kernels)), explanation)?;
         let copies = copies.map(|copies| copying(&mut program, copies));
         Ok((program, copies))

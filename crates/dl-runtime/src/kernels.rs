@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use dl_codegen::abi::Fault;
-use dl_codegen::jit::Library;
+use dl_codegen::cache::LoadedKernels;
 use dl_ir::{DType, NodeId, Role};
 
 use crate::array::AnyArray;
@@ -37,8 +37,8 @@ pub(crate) struct Kernels {
     pub(crate) sizes: Sizes,
     /// Whether there is nothing to share out.
     pub(crate) alone: bool,
-    /// The code of the steps.
-    pub(crate) library: Arc<Library>,
+    /// The functions of the steps.
+    pub(crate) code: Arc<LoadedKernels>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) flush_denormals: bool,
     /// Present if the steps are timed.
@@ -49,7 +49,7 @@ pub(crate) struct Kernels {
 
 /// How one kernel is run.
 pub(crate) struct Step {
-    /// Its number in the library.
+    /// The number of its function.
     pub(crate) code: usize,
     pub(crate) parts: usize,
     pub(crate) buffers: Vec<Place>,
@@ -312,7 +312,7 @@ impl<'a> Run<'a> {
         if round.commits && !self.may_commit() {
             return;
         }
-        let functions = kernels.library.kernels();
+        let functions = kernels.code.functions();
         let mut watch = self.watches.get(turn.worker).map(lock);
         let mut watch = watch.as_mut().and_then(|watch| watch.as_mut());
         let _flush = kernels.flush_denormals.then(FlushDenormals::enable);
@@ -327,7 +327,7 @@ impl<'a> Run<'a> {
             // SAFETY: the table holds the address of every buffer that the kernel declares, in order, and behind them is
             // room for that of this share's fault cell. Each buffer is as long as declared: arena and scratch memory by
             // the memory plan, inputs by the contract, results by their type. The table and scratch memory are this
-            // worker's own, the fault cell is this share's. The library keeps the code.
+            // worker's own, the fault cell is this share's. The code is kept.
             unsafe {
                 let table = memory.tables[turn.worker].as_ptr().cast::<*mut u8>().add(step.table);
                 table.add(step.buffers.len()).write(memory.workers[turn.share].as_ptr());

@@ -12,13 +12,14 @@ use crate::array::{AnyArray, Element, Gradients, Outputs};
 use crate::assemble::Target;
 use crate::bind::check_facts;
 use crate::checkpoint::{self, Checkpoint, LoadReport};
+use crate::compilation::Compilation;
 use crate::error::{Error, Result};
 use crate::exec::{Inputs, Weights, run};
 use crate::memory::type_name;
 use crate::optim::Optimizer;
 use crate::options::Options;
 use crate::params::{Param, Params, Seed};
-use crate::program::{Compilation, Context, Places, Program, Programs, Purpose};
+use crate::program::{Context, Places, Program, Programs, Purpose};
 use crate::summary::{Summary, summarise};
 
 /// A model as `model!` embeds it.

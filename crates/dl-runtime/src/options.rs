@@ -3,6 +3,8 @@
 use std::env;
 use std::sync::Arc;
 
+use dl_codegen::cache::CodeCache;
+
 use crate::assemble::Target;
 use crate::error::{Error, Result};
 use crate::pool::{Pool, available_threads};
@@ -34,6 +36,18 @@ pub struct Options {
     pub profile: bool,
     /// Worker threads to share with other models, instead of starting `threads` new ones.
     pub pool: Option<Arc<Pool>>,
+    /// Machine code to share with other models, instead of the model's own cache: a kernel that a living program of any of
+    /// them has is not compiled again. Only living programs keep code in memory, so it is bounded by
+    /// [`programs`](Options::programs) of each model; the kernels compiled for one program are freed together, once no
+    /// program uses any of them.
+    ///
+    /// ```
+    /// use dl_runtime::{CodeCache, Options};
+    ///
+    /// let mut options = Options::default();
+    /// options.code = Some(CodeCache::default()); // give clones of these options to several models
+    /// ```
+    pub code: Option<CodeCache>,
 }
 
 /// The instruction set that kernels are compiled for.
@@ -156,8 +170,9 @@ impl Options {
             Some(pool) => Arc::clone(pool),
             None => Arc::new(Pool::new(self.threads)?),
         };
+        let code = self.code.clone().unwrap_or_default();
         let (dump, passes, profile) = (self.dump, self.passes, self.profile);
-        Ok(Some(Target { isa, pool, flush_denormals: !self.keep_denormals, dump, passes, profile }))
+        Ok(Some(Target { isa, pool, code, flush_denormals: !self.keep_denormals, dump, passes, profile }))
     }
 }
 
@@ -173,6 +188,7 @@ impl Default for Options {
             keep_denormals: false,
             profile: false,
             pool: None,
+            code: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dl_ir::{Bindings, Class, DType, Graph, InputKind, Loc, Module, NodeId, Op, Storage};
 
@@ -10,6 +10,7 @@ use crate::array::AnyArray;
 use crate::assemble::Target;
 use crate::bind::bind;
 use crate::cache::Cache;
+use crate::compilation::{Compilation, Work};
 use crate::compile::{Code, compile};
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
@@ -148,46 +149,6 @@ impl Drop for Program {
     }
 }
 
-/// One compilation: what, when, why and how long it took.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Compilation {
-    /// The function.
-    pub function: String,
-    /// What it was compiled for: `evaluation`, `gradients` or `training with Adam …`.
-    pub purpose: String,
-    /// The sizes of its symbolic dimensions, such as `N = 64`.
-    pub sizes: String,
-    /// Why it was compiled, where a program of it existed already.
-    pub reason: String,
-    /// When, since the model was made.
-    pub at: Duration,
-    /// How long it took.
-    pub took: Duration,
-    /// The number of kernels of a run.
-    pub kernels: usize,
-    /// Memory for intermediate values, in bytes: the peak of every run.
-    pub arena: usize,
-    /// Memory for values that depend on parameters only and are kept between runs, in bytes.
-    pub kept: usize,
-}
-
-impl fmt::Display for Compilation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Compilation { function, purpose, sizes, reason, at, took, kernels, arena, kept } = self;
-        write!(f, "[{:.3} s] compiled `{function}` for {purpose}", at.as_secs_f64())?;
-        if !sizes.is_empty() {
-            write!(f, ", {sizes}")?;
-        }
-        let mib = |bytes: usize| bytes as f64 / 1048576.0;
-        write!(f, ": {kernels} kernels, {:.2} MiB", mib(*arena))?;
-        if *kept > 0 {
-            write!(f, " and {:.2} MiB kept", mib(*kept))?;
-        }
-        write!(f, ", in {:.1} ms ({reason})", took.as_secs_f64() * 1e3)
-    }
-}
-
 /// What a compilation needs to know of the model.
 pub(crate) struct Context<'a> {
     pub(crate) module: &'a Module,
@@ -261,7 +222,8 @@ impl Programs {
         let key = Key { function, purpose, sizes: bindings.values().copied().collect() };
         let program = self.cache.get_or_make(&key, || {
             let started = Instant::now();
-            let mut program = compile(context, function, &key.purpose, &bindings, optimizer)?;
+            let mut work = Work::default();
+            let mut program = compile(context, function, &key.purpose, &bindings, optimizer, &mut work)?;
             let dropped = lock(&self.log).iter().any(|(before, _)| *before == key);
             let reason = match dropped {
                 true => format!("dropped before, as only the last {} programs are kept", context.options.programs),
@@ -274,11 +236,15 @@ impl Programs {
                 reason,
                 at: started.duration_since(self.born),
                 took: started.elapsed(),
+                phases: work.phases,
                 kernels: program.code.kernels(),
+                compiled: work.compiled,
+                found: work.found,
                 arena: program.code.arena(),
                 kept: program.prologue.as_ref().map_or(0, |prologue| prologue.bytes()),
             };
-            program.explanation.insert_str(0, &format!("{compilation}\n"));
+            let phases = context.target.map_or_else(String::new, |_| format!("{}\n", compilation.phases));
+            program.explanation.insert_str(0, &format!("{compilation}\n{phases}"));
             if context.options.dump.compile {
                 eprintln!("{compilation}");
             }

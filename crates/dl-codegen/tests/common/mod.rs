@@ -46,7 +46,7 @@ impl Memory {
 
 /// Runs a compiled kernel, the parts in two calls with tables of their own as two threads would.
 pub fn run(kernel: &Kernel, isa: &Isa, bufs: &mut [Vec<u8>]) -> Fault {
-    let library = Library::compile(std::slice::from_ref(kernel), isa, 1)
+    let library = Library::compile(&[kernel], isa, 1)
         .unwrap_or_else(|e| panic!("{e}\n{}", jit::clif(kernel, isa).unwrap_or_default()));
     let mut memory: Vec<Memory> = bufs.iter().map(|b| Memory::new(b)).collect();
     let mut scratch: Vec<Memory> = bufs.iter().map(|b| Memory::new(b)).collect();
