@@ -263,6 +263,54 @@ fn reductions() {
     }
 }
 
+/// Rows that are reduced and then used again, as softmax and layer norm have them: one leaf for all rows.
+#[test]
+fn rows_reduced_inside() {
+    use ReduceOp::*;
+    for dtype in [F32, F64, I32] {
+        for op in [Sum, Prod, Max, Min] {
+            for n in SIZES.into_iter().chain([20, 300, 1024, 1500]) {
+                let (rows, len) = (5, n as i64);
+                let mut k = Builder::new(format!("rows_{op:?}_{dtype}_{n}"), 2);
+                let x = k.buf(dtype, 2 * rows * n, Access::Read);
+                let kept = k.buf(dtype, n, Access::Scratch);
+                let y = k.buf(dtype, 2 * rows * n, Access::Write);
+                let lo = Var::PART * rows as i64;
+                k.for_(lo.clone(), lo + rows as i64, |k, row| {
+                    let total = k.vec_reduce(n, |k, j| {
+                        let v = k.load(x, row * len + j);
+                        vec![(op, v)]
+                    });
+                    let next = k.vec_reduce(n, |k, j| {
+                        let v = k.load(x, row * len + j);
+                        let v = k.sub(v, total[0]);
+                        k.store(kept, j, v);
+                        vec![(Max, v), (Sum, v)]
+                    });
+                    let both = k.mul(next[0], total[0]);
+                    k.vec(n, |k, j| {
+                        let v = k.load(kept, j);
+                        let v = k.add(v, both);
+                        k.store(y, row * len + j, v);
+                    });
+                });
+                let kernel = k.finish();
+                let mut bufs = fill(&kernel, n);
+                // In lanes of 64 bits AVX2 reduces nothing; the last loop is then a leaf of its own, if it has no tail.
+                let has = |level| usize::from(level == Level::Avx512 || dtype.size() == 4 || n.is_multiple_of(8));
+                let tolerance = if dtype == F64 { near(1e-10) } else { near(1e-4) };
+                check_leaves(&kernel, &bufs, tolerance, has);
+                for at in [0, n + n / 2, 2 * n - 1] {
+                    if dtype == F32 {
+                        bufs[0][at as usize * 4..][..4].copy_from_slice(&f32::NAN.to_ne_bytes());
+                    }
+                }
+                check_leaves(&kernel, &bufs, tolerance, has);
+            }
+        }
+    }
+}
+
 /// More values at once than there are registers: of vectors, of masks, carried, and summed.
 #[test]
 fn loops_that_need_many_registers() {

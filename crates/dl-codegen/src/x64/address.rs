@@ -33,6 +33,13 @@ impl Body<'_> {
         (outer, terms, disp, stride)
     }
 
+    /// The register that counts the lanes, if the place moves by one element with it, and the other terms.
+    fn lane(&self, mut terms: Vec<(Var, i64)>) -> (Option<Gpr>, Vec<(Var, i64)>) {
+        let at = terms.iter().position(|(var, c)| *c == 1 && self.own[var].lanes);
+        let reg = at.and_then(|at| self.own[&terms.remove(at).0].reg);
+        (reg, terms)
+    }
+
     /// The elements from lane to lane of a place.
     pub fn stride(&self, place: &Place) -> i64 {
         self.split(place).3
@@ -43,15 +50,13 @@ impl Body<'_> {
         let (outer, terms, disp, _) = self.split(place);
         let disp = i32::try_from(disp).ok().filter(|d| d.abs() < 1 << 30).ok_or(Unsupported)?;
         let shift = self.memory(place.buf).size().trailing_zeros() as u8;
-        let index = match terms[..] {
-            [] => None,
-            [(var, 1)] if self.own[&var].lanes => self.own[&var].reg.map(|reg| (reg, shift)),
-            _ => {
-                let key = Key { buf: place.buf, outer, terms };
-                let known = self.running.iter().rev().find(|(k, _)| *k == key).ok_or(Unsupported)?;
-                return Ok(Addr { base: AddrBase::Gpr(known.1), index: None, disp });
-            }
-        };
+        let (lane, terms) = self.lane(terms);
+        let index = lane.map(|reg| (reg, shift));
+        if !terms.is_empty() {
+            let key = Key { buf: place.buf, outer, terms };
+            let known = self.running.iter().rev().find(|(k, _)| *k == key).ok_or(Unsupported)?;
+            return Ok(Addr { base: AddrBase::Gpr(known.1), index, disp });
+        }
         let arg = self.arg(Arg::Pointer(place.buf, outer));
         let at = arg as usize / 8;
         let base = match self.pinned.iter().find(|(a, _)| *a == at) {
@@ -88,7 +93,8 @@ impl Body<'_> {
         for place in places {
             let (outer, terms, ..) = self.split(&place);
             let c = place.at.coeff(var);
-            let contiguous = matches!(terms[..], [(v, 1)] if self.own[&v].lanes);
+            let (_, terms) = self.lane(terms);
+            let contiguous = terms.iter().all(|(v, _)| *v != var);
             let key = Key { buf: place.buf, outer, terms };
             let inner = place.at.terms().iter().any(|(v, _)| self.mine.contains(v) && !self.own.contains_key(v));
             if c == 0 || contiguous || inner || self.running.iter().any(|(k, _)| *k == key) {

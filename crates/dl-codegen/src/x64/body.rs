@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::alloc::{ARGS, Code, TEMP};
 use super::asm::{Gpr, Width};
 use super::lir::{Addr, AddrBase, General, Home, Inst, Kind, Src, V};
+use super::nest::LONGEST;
 use super::op::{self, Op};
 use super::{Arg, Outside, Result, Unsupported, is_wide};
 use crate::kernel::ranges::Ranges;
@@ -427,7 +428,10 @@ impl<'k> Body<'k> {
             }
             Stmt::Store { place, value, add, guard } => self.store(place, *value, *add, *guard),
             Stmt::For { var, lo, hi, carries, body } => self.serial(*var, (lo, hi), carries, body),
-            Stmt::Vec { var, extent, reduces, body } => self.unrolled(*var, *extent, reduces, body),
+            Stmt::Vec { var, extent, reduces, body } if reduces.is_empty() && *extent <= LONGEST => {
+                self.unrolled(*var, *extent, body)
+            }
+            Stmt::Vec { var, extent, reduces, body } => self.looped(*var, *extent, reduces, body),
             Stmt::Index(..) | Stmt::Check { .. } | Stmt::If { .. } | Stmt::Contract(_) => Err(Unsupported),
         }
     }

@@ -111,7 +111,7 @@ impl Writer<'_> {
         self.b.block(&c.epilogue)?;
         let body = std::mem::replace(&mut self.b.insts, outer);
         let end = End::Number(tile.rows as i32);
-        let rows = Loop { counter, end, entered: true, steps, carries: vec![], body };
+        let rows = Loop { counter, by: 1, end, entered: true, steps, carries: vec![], body };
         self.b.push(Inst::Loop(Box::new(rows)));
         self.b.flush()?;
         self.b.end_pointers(&pointers);

@@ -98,6 +98,8 @@ pub enum General {
 #[derive(Clone, Debug)]
 pub struct Loop {
     pub counter: Gpr,
+    /// What is added to it after each iteration.
+    pub by: i32,
     /// Where it ends.
     pub end: End,
     /// Whether there is at least one iteration.

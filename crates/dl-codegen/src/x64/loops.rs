@@ -70,7 +70,7 @@ impl Code {
         for &(reg, step) in &l.steps {
             self.asm.add(reg, step);
         }
-        self.asm.add(l.counter, 1);
+        self.asm.add(l.counter, l.by);
         self.compare(l);
         self.asm.jump_if(Cond::Less, top);
         self.asm.place(done);

@@ -27,6 +27,7 @@ mod loops;
 mod nest;
 pub mod op;
 mod plain;
+mod reduce;
 mod serial;
 mod tile;
 mod transpose;

@@ -1,9 +1,10 @@
-//! Leaves of serial loops around short vector loops, each of which is written out: a call for every pixel of a few
-//! channels would take longer than its vectors.
+//! Leaves of serial loops around vector loops: a call for every pixel of a few channels would take longer than its
+//! vectors, and rows that are reduced and used again would wait for each other. Short vector loops are written out.
 
 use super::body::{Body, Own, count};
 use super::lir::{Home, Inst, Kind, V};
 use super::liveness::pressure;
+use super::reduce::side_by_side;
 use super::transpose::turns;
 use super::vector::{count_uses, framed, simple_tail};
 use super::{Leaf, Outside, Result, Unsupported};
@@ -11,8 +12,10 @@ use crate::kernel::ranges::Ranges;
 use crate::kernel::*;
 
 /// The longest vector loop that is written out, in iterations, and the most statements that all may become.
-const LONGEST: u64 = 256;
+pub(super) const LONGEST: u64 = 256;
 const MOST_STATEMENTS: usize = 400;
+/// A leaf of its own for a loop of more iterations costs little.
+const LONGEST_ROW: u64 = 1 << 14;
 /// As in `vector`; the pointers that move need registers too.
 const PINNED: [usize; 2] = [3, 0];
 
@@ -25,11 +28,12 @@ pub fn nest(
     stmt: &Stmt,
 ) -> Result<Leaf> {
     let lanes = if evex { 16 } else { 8 };
-    let (mut vectors, mut fine) = (false, true);
+    let (mut vectors, mut looped, mut fine) = (false, false, true);
     walk::walk(std::slice::from_ref(stmt), &mut |s| {
-        if let Stmt::Vec { extent, body, .. } = s {
+        if let Stmt::Vec { extent, reduces, body, .. } = s {
             vectors = true;
-            fine &= (lanes / 2..=LONGEST).contains(extent);
+            looped |= !reduces.is_empty() || *extent > LONGEST;
+            fine &= (lanes / 2..=LONGEST_ROW).contains(extent);
             fine &= evex || extent.is_multiple_of(lanes) || simple_tail(kernel, body);
         }
         // That has a leaf of its own.
@@ -39,7 +43,7 @@ pub fn nest(
         return Err(Unsupported);
     }
     let body = super::plain::plain(std::slice::from_ref(stmt));
-    if count(&body) > MOST_STATEMENTS {
+    if !looped && count(&body) > MOST_STATEMENTS || looped && emitted(&body) > MOST_STATEMENTS {
         return Err(Unsupported);
     }
     let mut last = Err(Unsupported);
@@ -59,6 +63,17 @@ fn is_nest(stmt: &Stmt) -> bool {
         Stmt::Let(..) | Stmt::Index(..) | Stmt::Vec { .. } => true,
         _ => false,
     }
+}
+
+/// About how many statements become of a body with vector loops that stay loops.
+fn emitted(body: &[Stmt]) -> usize {
+    let of = |stmt: &Stmt| match stmt {
+        Stmt::For { body, .. } => emitted(body),
+        // The loop, and what is left behind it.
+        Stmt::Vec { reduces, body, .. } => 2 * count(body) * side_by_side(body) as usize + 16 * reduces.len(),
+        _ => 1,
+    };
+    body.iter().map(of).sum()
 }
 
 fn write(mut b: Body<'_>, body: &[Stmt]) -> Result<Leaf> {
@@ -85,13 +100,10 @@ fn write(mut b: Body<'_>, body: &[Stmt]) -> Result<Leaf> {
 
 impl Body<'_> {
     /// A vector loop, written out.
-    pub fn unrolled(&mut self, var: Var, extent: u64, reduces: &[Reduce], body: &[Stmt]) -> Result<()> {
-        if !reduces.is_empty() {
-            return Err(Unsupported);
-        }
+    pub fn unrolled(&mut self, var: Var, extent: u64, body: &[Stmt]) -> Result<()> {
         let lanes = self.lanes() as u64;
         let (whole, tail) = (extent / lanes, (extent % lanes) as usize);
-        let side_by_side = match count(body) {
+        let together = match count(body) {
             0..=12 => 4,
             13..=30 => 2,
             _ => 1,
@@ -99,7 +111,7 @@ impl Body<'_> {
         let outer = std::mem::take(&mut self.masks);
         let mut at = 0;
         while at < whole {
-            let groups = (whole - at).min(side_by_side);
+            let groups = (whole - at).min(together);
             self.masks = vec![None; groups as usize];
             self.bind(var, Own { reg: None, plus: (at * lanes) as i64, lanes: true });
             self.block(body)?;

@@ -65,7 +65,7 @@ impl Body<'_> {
             None => End::Arg(self.arg(Arg::Index(hi.clone()))),
         };
         let entered = bounds.is_some();
-        let inner = Loop { counter, end, entered, steps: steps.clone(), carries: names, body };
+        let inner = Loop { counter, by: 1, end, entered, steps: steps.clone(), carries: names, body };
         self.push(Inst::Loop(Box::new(inner)));
         self.end_pointers(&steps);
         self.free_gpr(counter);

@@ -89,17 +89,8 @@ struct Writer<'k> {
 impl Writer<'_> {
     fn write(&mut self) -> Result<()> {
         let lanes = self.b.lanes() as u64;
-        for r in self.reduces {
-            let dtype = self.b.dtype(r.value);
-            let fine = match r.op {
-                ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min => {
-                    dtype.is_float() || dtype == DType::I32 || dtype == DType::I64 && r.op == ReduceOp::Sum
-                }
-                ReduceOp::ArgMax | ReduceOp::ArgMin => false,
-            };
-            if !fine || is_wide(dtype) && !self.b.evex() {
-                return Err(Unsupported);
-            }
+        if self.reduces.iter().any(|r| !self.b.reduces(r.op, self.b.dtype(r.value))) {
+            return Err(Unsupported);
         }
         let (whole, groups) = (self.whole, self.groups);
         let (trips, left, tail) = (whole / groups, whole % groups, self.extent % lanes);
@@ -250,29 +241,9 @@ impl Writer<'_> {
     fn results(&mut self) -> Result<()> {
         for (at, r) in self.reduces.iter().enumerate() {
             let dtype = self.b.dtype(r.value);
-            let wide = is_wide(dtype);
-            let mut all = self.totals[at].clone();
-            while all.len() > 1 {
-                let half = all.len().div_ceil(2);
-                for i in 0..all.len() - half {
-                    all[i] = self.combine(r.op, dtype, all[i], all[i + half])?;
-                }
-                all.truncate(half);
-            }
-            let mut x = all[0];
-            if self.b.evex() {
-                let high = self.extract(op::EXTRACTF64X4, Width::B64, x);
-                x = self.combine(r.op, dtype, x, high)?;
-            }
-            let high = self.extract(op::EXTRACTF32X4, Width::B32, x);
-            x = self.combine(r.op, dtype, x, high)?;
-            let swaps: &[u8] = if wide { &[0xee] } else { &[0xee, 0x55] };
-            for &swap in swaps {
-                let high = self.b.op1i(op::PSHUFD, x, swap);
-                x = self.combine(r.op, dtype, x, high)?;
-            }
+            let x = self.b.across(r.op, dtype, self.totals[at].clone())?;
             let slot = self.b.arg(Arg::Out(r.out));
-            let op = if wide { op::MOVSD_TO } else { op::MOVSS_TO };
+            let op = if is_wide(dtype) { op::MOVSD_TO } else { op::MOVSS_TO };
             self.b.push(Inst::Store { op, width: Width::B16, to: super::body::arg_place(slot), from: x, mask: None });
         }
         self.b.flush()?;
@@ -280,22 +251,6 @@ impl Writer<'_> {
             self.b.code.drop(v);
         }
         Ok(())
-    }
-
-    fn extract(&mut self, op: Op, width: Width, x: V) -> V {
-        let to = self.b.vector();
-        self.b.push(Inst::Op { op, width, to, a: None, b: x.into(), immediate: Some(1), mask: None, merge: None });
-        to
-    }
-
-    fn combine(&mut self, op: ReduceOp, dtype: DType, a: V, b: V) -> Result<V> {
-        let op = match op {
-            ReduceOp::Sum => BinOp::Add,
-            ReduceOp::Prod => BinOp::Mul,
-            ReduceOp::Max | ReduceOp::ArgMax => BinOp::Max,
-            ReduceOp::Min | ReduceOp::ArgMin => BinOp::Min,
-        };
-        self.b.bin(op, dtype, a, b)
     }
 
     fn finish(self) -> Result<Leaf> {
