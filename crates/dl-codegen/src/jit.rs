@@ -91,7 +91,7 @@ pub fn compile(kernel: &Kernel, isa: &Isa) -> Result<MachineCode, Error> {
 /// As [`compile`].
 pub fn clif(kernel: &Kernel, isa: &Isa) -> Result<String, Error> {
     verify(kernel)?;
-    Ok(emit(&expand(kernel), isa, &mut FunctionBuilderContext::new()).0.display().to_string())
+    Ok(emit(&expand(kernel, isa.has_fma()), isa, &mut FunctionBuilderContext::new()).0.display().to_string())
 }
 
 /// The machine code of a kernel, as text; that of its leaves as bytes, for a disassembler.
@@ -230,7 +230,7 @@ fn append(bytes: &mut Vec<u8>, leaves: &[Vec<u8>]) -> Vec<usize> {
 /// Generates the code of a kernel, and that of its leaves.
 fn lower(kernel: &Kernel, isa: &Isa, text: bool) -> Result<(Context, Vec<Vec<u8>>), Error> {
     verify(kernel)?;
-    let (function, leaves) = emit(&expand(kernel), isa, &mut FunctionBuilderContext::new());
+    let (function, leaves) = emit(&expand(kernel, isa.has_fma()), isa, &mut FunctionBuilderContext::new());
     let mut context = Context::for_function(function);
     context.set_disasm(text);
     context.compile(isa.target(), &mut ControlPlane::default()).map_err(|e| fail(kernel, &format!("{:?}", e.inner)))?;

@@ -427,6 +427,7 @@ impl<'k> Body<'k> {
             }
             Stmt::Store { place, value, add, guard } => self.store(place, *value, *add, *guard),
             Stmt::For { var, lo, hi, carries, body } => self.serial(*var, (lo, hi), carries, body),
+            Stmt::Rarely { cond, picks, body } => self.rarely(*cond, picks, body),
             Stmt::Vec { var, extent, reduces, body } => self.unrolled(*var, *extent, reduces, body),
             Stmt::Index(..) | Stmt::Check { .. } | Stmt::If { .. } | Stmt::Contract(_) => Err(Unsupported),
         }
