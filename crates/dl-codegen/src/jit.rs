@@ -27,6 +27,8 @@ pub struct MachineCode {
     alignment: u64,
     relocations: Vec<(u32, Reloc, ModuleRelocTarget, i64)>,
     leaves: usize,
+    /// For another architecture than this one.
+    foreign: bool,
 }
 
 impl MachineCode {
@@ -82,6 +84,7 @@ pub fn compile(kernel: &Kernel, isa: &Isa) -> Result<MachineCode, Error> {
         alignment: if leaves.is_empty() { u64::from(compiled.buffer.alignment) } else { LEAF_ALIGN as u64 },
         relocations,
         leaves: leaves.len(),
+        foreign: !isa.is_native(),
     })
 }
 
@@ -142,8 +145,11 @@ impl Library {
     /// Puts machine code into executable memory.
     ///
     /// # Errors
-    /// There is no executable memory.
+    /// There is no executable memory, or the code is for another CPU.
     pub fn load(codes: &[MachineCode], isa: &Isa) -> Result<Library, Error> {
+        if !isa.is_native() || codes.iter().any(|code| code.foreign) {
+            return Err(Error::Isa("the code is for another architecture".into()));
+        }
         let mut builder = JITBuilder::with_isa(isa.shared_target(), default_libcall_names());
         for function in &EXTERNS {
             builder.symbol(function.name, (function.address)());
