@@ -61,7 +61,7 @@ fn run(args: &[String]) -> Result<(), String> {
     options.profile |= args.has("--profile");
     let (tasks, default) = tasks(&args)?;
     let seconds = args.get("--seconds")?.unwrap_or(default);
-    let mut roofline = Roofline::measure(options.threads);
+    let mut roofline = Roofline::measure(options.threads, options.isa);
     eprintln!("{} threads: {:.0} GFLOP/s", options.threads, roofline.flops / 1e9);
     if args.has("--sweep") {
         let mut read = |bytes: u32| roofline.read(bytes.into()) / 1e9;

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use dl_runtime::Isa;
+
 /// A measurement takes at least so long, which is less than the system lets a thread run before another one.
 const SPAN: Duration = Duration::from_millis(1);
 
@@ -32,9 +34,10 @@ pub struct Roofline {
 }
 
 impl Roofline {
-    /// Measures the operations of so many threads. Bytes are measured when they are asked for.
-    pub fn measure(threads: usize) -> Roofline {
-        let simd = Simd::detect();
+    /// Measures the operations of so many threads with the vectors that programs are compiled for. Bytes are measured
+    /// when they are asked for.
+    pub fn measure(threads: usize, isa: Isa) -> Roofline {
+        let simd = Simd::detect(isa);
         let rounds = rate(threads, || move |rounds| simd.multiply_add(rounds));
         let flops = rounds * (2 * simd.lanes() * ACCUMULATORS) as f64;
         Roofline { threads, simd, flops, reads: HashMap::new(), copies: HashMap::new() }
@@ -110,7 +113,7 @@ fn rate<W: FnMut(u64)>(threads: usize, make: impl Fn() -> W + Sync) -> f64 {
     })
 }
 
-/// The widest vectors that the CPU has.
+/// The widest vectors that the CPU has and programs may use.
 #[derive(Clone, Copy)]
 enum Simd {
     #[cfg(target_arch = "x86_64")]
@@ -122,12 +125,11 @@ enum Simd {
 }
 
 impl Simd {
-    fn detect() -> Simd {
+    fn detect(isa: Isa) -> Simd {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") {
-            return Simd::Avx512;
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Simd::Avx2;
+        if isa != Isa::Baseline && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            let wide = isa != Isa::Avx2 && is_x86_feature_detected!("avx512f");
+            return if wide { Simd::Avx512 } else { Simd::Avx2 };
         }
         Simd::Plain
     }

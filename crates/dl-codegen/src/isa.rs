@@ -2,7 +2,7 @@
 
 use crate::Error;
 use cranelift_codegen::ir::{Type, types};
-use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa, lookup};
 use cranelift_codegen::settings::{self, Configurable};
 use std::fmt;
 use std::sync::Arc;
@@ -58,11 +58,13 @@ impl fmt::Display for Level {
     }
 }
 
-/// An instruction set of this machine, ready to compile for. Cheap to clone.
+/// An instruction set, ready to compile for. Cheap to clone.
 #[derive(Clone)]
 pub struct Isa {
     level: Level,
     target: Arc<dyn TargetIsa>,
+    /// Whether it is one of this machine.
+    native: bool,
 }
 
 impl Isa {
@@ -121,7 +123,7 @@ impl Isa {
 
     /// Whether `fmin` and `fmax` on vectors take a long sequence (x86).
     pub(crate) fn slow_min_max(&self) -> bool {
-        cfg!(target_arch = "x86_64")
+        self.target.name() == "x64"
     }
 
     /// Whether lanes are selected by one instruction that looks at the sign bit.
@@ -129,13 +131,26 @@ impl Isa {
         self.target.has_blendv_lowering(if ty.lane_bits() == 64 { types::I64X2 } else { types::I32X4 })
     }
 
+    /// The instruction set of another architecture, such as `aarch64`, to look at the code that would run there; it
+    /// cannot be loaded here. Cranelift must have been built with that architecture.
+    ///
+    /// # Errors
+    /// Cranelift does not know the architecture.
+    pub fn foreign(architecture: &str) -> Result<Isa, Error> {
+        let fail = |message: String| Error::Isa(format!("cannot compile for `{architecture}`: {message}"));
+        let triple = format!("{architecture}-unknown-linux-gnu").parse().map_err(|_| fail("it is unknown".into()))?;
+        let builder = lookup(triple).map_err(|e| fail(e.to_string()))?;
+        let target = builder.finish(flags(&fail)?).map_err(|e| fail(e.to_string()))?;
+        Ok(Isa { level: Level::Baseline, target, native: false })
+    }
+
+    /// Whether code can run here.
+    pub(crate) fn is_native(&self) -> bool {
+        self.native
+    }
+
     fn for_level(level: Level) -> Result<Isa, Error> {
         let fail = |message: String| Error::Isa(format!("cannot compile for this CPU: {message}"));
-        // An unknown setting or value is an error of this list, reported rather than ignored.
-        let mut flags = settings::builder();
-        for (name, value) in FLAGS {
-            flags.set(name, value).map_err(|e| fail(e.to_string()))?;
-        }
         let native = level != Level::Baseline || !cfg!(target_arch = "x86_64");
         let mut builder = cranelift_native::builder_with_options(native).map_err(|e| fail(e.to_string()))?;
         #[cfg(target_arch = "x86_64")]
@@ -150,8 +165,8 @@ impl Isa {
                 builder.enable(name).map_err(|e| fail(e.to_string()))?;
             }
         }
-        let target = builder.finish(settings::Flags::new(flags)).map_err(|e| fail(e.to_string()))?;
-        Ok(Isa { level, target })
+        let target = builder.finish(flags(&fail)?).map_err(|e| fail(e.to_string()))?;
+        Ok(Isa { level, target, native: true })
     }
 }
 
@@ -159,6 +174,15 @@ impl fmt::Debug for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Isa({})", self.level)
     }
+}
+
+fn flags(fail: &dyn Fn(String) -> Error) -> Result<settings::Flags, Error> {
+    // An unknown setting or value is an error of this list, reported rather than ignored.
+    let mut flags = settings::builder();
+    for (name, value) in FLAGS {
+        flags.set(name, value).map_err(|e| fail(e.to_string()))?;
+    }
+    Ok(settings::Flags::new(flags))
 }
 
 /// The emitter hoists and shares by itself, so Cranelift's optimiser would cost time and gain little.

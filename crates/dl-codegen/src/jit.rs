@@ -28,6 +28,8 @@ pub struct MachineCode {
     alignment: u64,
     relocations: Vec<(u32, Reloc, ModuleRelocTarget, i64)>,
     leaves: usize,
+    /// For another architecture than this one.
+    foreign: bool,
 }
 
 impl MachineCode {
@@ -89,6 +91,7 @@ pub fn compile(kernel: &Kernel, isa: &Isa) -> Result<MachineCode, Error> {
         alignment: if leaves.is_empty() { u64::from(compiled.buffer.alignment) } else { LEAF_ALIGN as u64 },
         relocations,
         leaves: leaves.len(),
+        foreign: !isa.is_native(),
     })
 }
 
@@ -98,7 +101,7 @@ pub fn compile(kernel: &Kernel, isa: &Isa) -> Result<MachineCode, Error> {
 /// As [`compile`].
 pub fn clif(kernel: &Kernel, isa: &Isa) -> Result<String, Error> {
     verify(kernel)?;
-    Ok(emit(&expand(kernel), isa, &mut FunctionBuilderContext::new()).0.display().to_string())
+    Ok(emit(&expand(kernel, isa.has_fma()), isa, &mut FunctionBuilderContext::new()).0.display().to_string())
 }
 
 /// The machine code of a kernel, as text; that of its leaves as bytes, for a disassembler.
@@ -140,8 +143,11 @@ impl Library {
     /// Puts machine code into executable memory.
     ///
     /// # Errors
-    /// There is no executable memory.
+    /// There is no executable memory, or the code is for another CPU.
     pub fn load(codes: &[MachineCode], isa: &Isa) -> Result<Library, Error> {
+        if !isa.is_native() || codes.iter().any(|code| code.foreign) {
+            return Err(Error::Isa("the code is for another architecture".into()));
+        }
         let mut builder = JITBuilder::with_isa(isa.shared_target(), default_libcall_names());
         for function in &EXTERNS {
             builder.symbol(function.name, (function.address)());
@@ -228,7 +234,7 @@ fn append(bytes: &mut Vec<u8>, leaves: &[Vec<u8>]) -> Vec<usize> {
 /// Generates the code of a kernel, and that of its leaves.
 fn lower(kernel: &Kernel, isa: &Isa, text: bool) -> Result<(Context, Vec<Vec<u8>>), Error> {
     verify(kernel)?;
-    let (function, leaves) = emit(&expand(kernel), isa, &mut FunctionBuilderContext::new());
+    let (function, leaves) = emit(&expand(kernel, isa.has_fma()), isa, &mut FunctionBuilderContext::new());
     let mut context = Context::for_function(function);
     context.set_disasm(text);
     context.compile(isa.target(), &mut ControlPlane::default()).map_err(|e| fail(kernel, &format!("{:?}", e.inner)))?;

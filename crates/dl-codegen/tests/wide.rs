@@ -73,6 +73,36 @@ fn unary_operations() {
 }
 
 #[test]
+fn sine_and_cosine_near_zero_and_far_from_it() {
+    for op in [UnOp::Sin, UnOp::Cos] {
+        for scale in [1.0, 1e6, 1e30] {
+            sweep(&format!("{op:?}_{scale}"), &[F32], true, move |k, x| {
+                let scale = k.f32(scale);
+                let x = k.mul(x[0], scale);
+                k.un(op, x)
+            });
+        }
+    }
+}
+
+#[test]
+fn what_few_lanes_need() {
+    for at_most in [-3.0, 1.9, 3.0] {
+        sweep(&format!("rarely_{}", at_most + 3.0), &[F32, I32], true, move |k, x| {
+            let limit = k.f32(at_most);
+            let beyond = k.cmp(CmpOp::Gt, x[0], limit);
+            let [y, n] = k.rarely(beyond, [x[0], x[1]], |k| {
+                let square = k.mul(x[0], x[0]);
+                let odd = k.i32(7);
+                [square, k.mul(x[1], odd)]
+            });
+            let n = k.cast(n, F32);
+            k.add(y, n)
+        });
+    }
+}
+
+#[test]
 fn binary_operations() {
     use BinOp::*;
     for dtype in [F32, F64] {

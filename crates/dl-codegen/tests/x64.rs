@@ -57,6 +57,7 @@ fn vector_operands(op: Op) -> bool {
         && !op.name.contains("GATHER")
         && !op.name.contains("SCATTER")
         && !op.name.ends_with("_GPR")
+        && op.name != "MOVMSKPS"
 }
 
 fn stores(op: Op) -> bool {
@@ -210,6 +211,10 @@ fn masks_and_gathers() {
     assert_eq!(text(&i), "kmovw %r9d,%k3");
     let i = decode(&encode(true, op::KMOVW_TO, Width::B16, 3, 0, Rm::Mem(Mem::at(Gpr(4), 64)), Masked::default()));
     assert_eq!(text(&i), "kmovw %k3,0x40(%rsp)");
+    let i = decode(&encode(true, op::KMOVW_LANES, Width::B16, 9, 0, Rm::Mask(Mask(5)), Masked::default()));
+    assert_eq!(text(&i), "kmovw %k5,%r9d");
+    let i = decode(&encode(false, op::MOVMSKPS, Width::B32, 9, 0, Rm::Reg(Reg(13)), Masked::default()));
+    assert_eq!(text(&i), "vmovmskps %ymm13,%r9d");
     let i = decode(&encode(true, op::PBROADCASTD_GPR, Width::B64, 29, 0, Rm::Gpr(Gpr(9)), Masked::default()));
     assert_eq!(text(&i), "vpbroadcastd %r9d,%zmm29");
     let i = decode(&encode(true, op::PBROADCASTQ_GPR, Width::B64, 2, 0, Rm::Gpr(Gpr(0)), Masked::default()));

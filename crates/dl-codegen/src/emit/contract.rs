@@ -56,7 +56,7 @@ impl Emitter<'_> {
         let (a_size, b_size) = (a.size() as i64, b.size() as i64);
         [&c.a, &c.b].into_iter().for_each(|place| self.hoist_place(place));
         self.hoist(&c.epilogue);
-        for (panel, columns, runs) in plan(c.m.extent, c.n.extent, a, c.lanes) {
+        for (panel, columns, runs) in plan(c.m.extent, c.n.extent, a, c.lanes, self.isa.has_fma()) {
             self.tiles(&panel, |e, n| {
                 e.bind(c.n.var, n.clone());
                 for run in &runs {

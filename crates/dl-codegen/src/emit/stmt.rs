@@ -34,8 +34,32 @@ impl Emitter<'_> {
                     Vec::new()
                 });
             }
+            Stmt::Rarely { cond, picks, body } => self.rarely(*cond, picks, body),
             Stmt::Contract(contract) => self.contract(contract),
         }
+    }
+
+    fn rarely(&mut self, cond: Value, picks: &[Pick], body: &[Stmt]) {
+        let others: Vec<Vec<ir::Value>> = picks.iter().map(|p| self.carried(p.other)).collect();
+        let widths: Vec<usize> = others.iter().map(Vec::len).collect();
+        let by_lane = self.is_lanes(cond);
+        let masks = if by_lane { self.lanes(cond) } else { vec![self.scalar(cond)] };
+        let any = match by_lane {
+            true => {
+                let all = masks[1..].iter().fold(masks[0], |all, mask| self.b.ins().bor(all, *mask));
+                self.b.ins().vany_true(all)
+            }
+            false => masks[0],
+        };
+        let outs = self.branch(any, &others.concat(), |e| {
+            e.block(body);
+            let pick = |e: &mut Self, (p, other): (&Pick, &Vec<ir::Value>)| {
+                let inside = e.carried(p.inside);
+                if by_lane { e.blend_all(e.dtype(p.inside), &masks, &inside, other) } else { inside }
+            };
+            picks.iter().zip(&others).flat_map(|p| pick(e, p)).collect()
+        });
+        self.unpack(picks.iter().map(|p| p.out), &widths, &outs);
     }
 
     fn check(&mut self, var: Var, value: Value, limit: u64, site: u32) {
@@ -164,7 +188,7 @@ fn unrollable(body: &[Stmt], trips: usize) -> bool {
                 let trips = (hi.as_const()? - lo.as_const()?).max(0);
                 Some(sum + count(body)? * usize::try_from(trips).ok()?)
             }
-            Stmt::Check { .. } | Stmt::If { .. } | Stmt::Vec { .. } | Stmt::Contract(_) => None,
+            Stmt::Check { .. } | Stmt::If { .. } | Stmt::Rarely { .. } | Stmt::Vec { .. } | Stmt::Contract(_) => None,
         })
     }
     count(body).is_some_and(|n| n * trips <= UNROLL_STATEMENTS)

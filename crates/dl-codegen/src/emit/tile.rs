@@ -60,7 +60,7 @@ pub(crate) fn split(extent: u64, max: usize) -> Vec<Run> {
 }
 
 /// The columns of an `m` x `n` block, and for each run of column tiles the rows of its tiles.
-pub(super) fn plan(m: u64, n: u64, dtype: DType, lanes: Lanes) -> Vec<(Run, Columns, Vec<Run>)> {
+pub(super) fn plan(m: u64, n: u64, dtype: DType, lanes: Lanes, fma: bool) -> Vec<(Run, Columns, Vec<Run>)> {
     if n < 4 {
         let run = Run { start: 0, size: n as usize, count: 1 };
         let panel = (run, Columns::Scalars(n as usize), split(m, rows(n as usize, lanes)));
@@ -68,7 +68,7 @@ pub(super) fn plan(m: u64, n: u64, dtype: DType, lanes: Lanes) -> Vec<(Run, Colu
     }
     let groups = n.div_ceil(4);
     let back = (groups * 4 - n) as usize;
-    let mut runs = split(groups, choose(m, groups, dtype, lanes));
+    let mut runs = split(groups, choose(m, groups, dtype, lanes, fma));
     // The tile with the overlapping group is a run of its own.
     if let Some(last) = runs.last_mut().filter(|last| back > 0 && last.count > 1) {
         last.count -= 1;
@@ -104,15 +104,18 @@ fn rows(registers: usize, lanes: Lanes) -> usize {
     }
 }
 
-/// The groups of a tile that take the fewest cycles.
-fn choose(m: u64, groups: u64, dtype: DType, lanes: Lanes) -> usize {
+/// The groups of a tile that take the fewest quarters of cycles.
+fn choose(m: u64, groups: u64, dtype: DType, lanes: Lanes, fma: bool) -> usize {
     let widths = 1..=8usize;
     let fits = |g: &usize| registers(*g, dtype, lanes) + 4 <= REGISTERS;
     let cost = |g: &usize| -> u64 {
         let tiles = |run: &Run, columns: &Run| {
             let (rows, row) = (run.size, registers(columns.size, dtype, lanes));
-            let cycles = (rows * row).max(rows + row).max(2 * LATENCY);
-            run.count * columns.count * cycles as u64
+            // Two multiply-adds start in a cycle, or without them two products and two sums, for which the elements
+            // of `a` that are spread over a register compete.
+            let work = if fma { 2 * rows * row } else { 2 * rows * row + rows };
+            let quarters = work.max(2 * (rows + row)).max(4 * LATENCY);
+            run.count * columns.count * quarters as u64
         };
         split(groups, *g)
             .iter()
@@ -150,7 +153,7 @@ mod tests {
         for lanes in [Lanes::N, Lanes::K] {
             for n in 1..50 {
                 let mut seen = vec![0; n as usize];
-                for (run, columns, _) in plan(7, n, DType::F32, lanes) {
+                for (run, columns, _) in plan(7, n, DType::F32, lanes, true) {
                     for tile in 0..run.count as usize {
                         let start = run.start as i64 + (tile * run.size) as i64;
                         let kept = |j: &usize| match columns {
@@ -170,7 +173,7 @@ mod tests {
     fn tiles_fit_the_registers() {
         for dtype in [DType::F32, DType::F64, DType::I32] {
             for (m, n) in [(1, 1), (1, 64), (6, 8), (7, 28), (64, 64), (100, 1000), (3, 5)] {
-                for (_, columns, rows) in plan(m, n, dtype, Lanes::N) {
+                for (_, columns, rows) in plan(m, n, dtype, Lanes::N, true) {
                     let row = match columns {
                         Columns::Groups { groups, .. } => registers(groups, dtype, Lanes::N),
                         Columns::Scalars(n) => n,
@@ -181,8 +184,10 @@ mod tests {
                 }
             }
         }
-        // The tile of a large f32 product has 10 accumulators.
-        assert_eq!(plan(60, 64, DType::F32, Lanes::N)[0].1, Columns::Groups { groups: 2, back: 0 });
-        assert_eq!(plan(60, 64, DType::F32, Lanes::N)[0].2[0].size, 5);
+        // The tile of a large f32 product has 10 accumulators; without fused multiply-add 8, of fewer rows.
+        for (fma, groups, rows) in [(true, 2, 5), (false, 4, 2)] {
+            let (_, columns, runs) = plan(60, 64, DType::F32, Lanes::N, fma).remove(0);
+            assert_eq!((columns, runs[0].size), (Columns::Groups { groups, back: 0 }, rows));
+        }
     }
 }

@@ -151,6 +151,20 @@ impl Builder {
         self.push(Stmt::If { cond, body });
     }
 
+    /// Values where `cond` holds, which are computed only if it does in some lane, and `others` elsewhere.
+    pub fn rarely<const N: usize>(
+        &mut self,
+        cond: Value,
+        others: [Value; N],
+        f: impl FnOnce(&mut Builder) -> [Value; N],
+    ) -> [Value; N] {
+        let (body, inside) = self.block(f);
+        let outs = others.map(|other| self.fresh_value(self.dtype(other)));
+        let picks = (0..N).map(|i| Pick { inside: inside[i], other: others[i], out: outs[i] }).collect();
+        self.push(Stmt::Rarely { cond, picks, body });
+        outs
+    }
+
     /// A contraction of `m` rows and `n` columns. `operands` gets the variables `(m, n, k loops)` and returns `a` and
     /// `b`; `epilogue` gets `(m, n, acc)`.
     pub fn contract(

@@ -104,6 +104,15 @@ impl Machine<'_> {
                     self.block(body)?;
                 }
             }
+            Stmt::Rarely { cond, picks, body } => {
+                let holds = self.get(*cond).bits != 0;
+                if holds {
+                    self.block(body)?;
+                }
+                for p in picks {
+                    self.values[p.out.0 as usize] = self.get(if holds { p.inside } else { p.other });
+                }
+            }
             Stmt::Contract(c) => self.contract(c)?,
         }
         Ok(())

@@ -154,8 +154,29 @@ pub enum Stmt {
         /// Statements; values assigned inside are not visible after it.
         body: Vec<Stmt>,
     },
+    /// For each of `picks` `out = cond ? inside : other`. What is inside is computed by `body`, which is skipped where
+    /// `cond` holds in no lane, and so consists of definitions without loads.
+    Rarely {
+        /// The condition.
+        cond: Value,
+        /// The values.
+        picks: Vec<Pick>,
+        /// Statements.
+        body: Vec<Stmt>,
+    },
     /// A register-tiled product. Not inside a vector loop.
     Contract(Box<Contract>),
+}
+
+/// A value that a [`Stmt::Rarely`] defines: F32 or I32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pick {
+    /// The value where the condition holds, one of the body (or from outside).
+    pub inside: Value,
+    /// The value elsewhere.
+    pub other: Value,
+    /// The result, defined for what follows.
+    pub out: Value,
 }
 
 /// A value carried around a [`Stmt::For`].

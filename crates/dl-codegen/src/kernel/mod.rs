@@ -11,6 +11,7 @@ pub mod parse;
 mod philox;
 pub mod ranges;
 pub mod text;
+mod trig;
 mod vecmath;
 pub mod verify;
 pub mod walk;

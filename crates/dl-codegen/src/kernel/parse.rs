@@ -126,6 +126,19 @@ impl<'t> Parser<'t> {
                 let cond = self.value()?;
                 Ok(Stmt::If { cond, body: self.block()? })
             }
+            "rarely" => {
+                self.at += 1;
+                let cond = self.value()?;
+                let body = self.block()?;
+                let picks = self.results(|p| {
+                    let out = p.typed()?;
+                    p.expect("=")?;
+                    let inside = p.value()?;
+                    p.expect("else")?;
+                    Ok(Pick { inside, other: p.value()?, out })
+                })?;
+                Ok(Stmt::Rarely { cond, picks, body })
+            }
             "contract" => self.contract(),
             word if word.starts_with('i') => self.index(),
             _ => {

@@ -53,7 +53,8 @@ fn block(f: &mut dyn Write, k: &Kernel, body: &[Stmt], depth: usize) -> fmt::Res
     for stmt in body {
         write!(f, "{:width$}", "", width = depth * 2)?;
         write_head(f, k, stmt)?;
-        if matches!(stmt, Stmt::For { .. } | Stmt::Vec { .. } | Stmt::If { .. } | Stmt::Contract(_)) {
+        let open = matches!(stmt, Stmt::For { .. } | Stmt::Vec { .. } | Stmt::If { .. } | Stmt::Rarely { .. });
+        if open || matches!(stmt, Stmt::Contract(_)) {
             writeln!(f, " {{")?;
             block(f, k, stmt.blocks(), depth + 1)?;
             write!(f, "{:width$}}}", "", width = depth * 2)?;
@@ -89,6 +90,7 @@ fn write_head(f: &mut dyn Write, k: &Kernel, stmt: &Stmt) -> fmt::Result {
         }
         Stmt::Vec { var, extent, .. } => write!(f, "vec {var} in 0..{extent}"),
         Stmt::If { cond, .. } => write!(f, "if {cond}"),
+        Stmt::Rarely { cond, .. } => write!(f, "rarely {cond}"),
         Stmt::Contract(c) => {
             write!(f, "contract {} < {}, {} < {}", c.m.var, c.m.extent, c.n.var, c.n.extent)?;
             for l in &c.k {
@@ -105,6 +107,9 @@ fn tail(f: &mut dyn Write, k: &Kernel, stmt: &Stmt) -> fmt::Result {
         Stmt::For { carries, .. } => list(f, " -> (", carries, |f, c| write!(f, "{} = {}", c.out, c.next)),
         Stmt::Vec { reduces, .. } => {
             list(f, " -> (", reduces, |f, r| write!(f, "{} = {} {}", typed(k, r.out), r.op.name(), r.value))
+        }
+        Stmt::Rarely { picks, .. } => {
+            list(f, " -> (", picks, |f, p| write!(f, "{} = {} else {}", typed(k, p.out), p.inside, p.other))
         }
         _ => Ok(()),
     }

@@ -159,6 +159,24 @@ impl Checker<'_> {
                 self.want(*cond, &[DType::Bool])?;
                 return Ok(Inside::Block(body, Vec::new()));
             }
+            Stmt::Rarely { cond, picks, body } => {
+                self.value(*cond)?;
+                self.want(*cond, &[DType::Bool])?;
+                if body
+                    .iter()
+                    .any(|s| !matches!(s, Stmt::Let(_, e) if !matches!(e, Expr::Load(_) | Expr::LoadIf { .. })))
+                {
+                    return Err("what may be skipped consists of definitions without loads".into());
+                }
+                for p in picks {
+                    self.value(p.other)?;
+                    let dtype = self.dtype(p.other)?;
+                    self.want(p.other, &[DType::F32, DType::I32])?;
+                    self.want(p.inside, &[dtype])?;
+                    self.want(p.out, &[dtype])?;
+                }
+                return Ok(Inside::Block(body, picks.iter().map(|p| (p.out, self.by_lane())).collect()));
+            }
             Stmt::Contract(c) => {
                 if self.lanes {
                     return Err("contractions are not in vector loops".into());
@@ -225,6 +243,7 @@ impl Checker<'_> {
     fn leave(&mut self, stmt: &Stmt) -> Check {
         match stmt {
             Stmt::For { carries, .. } => carries.iter().try_for_each(|c| self.value(c.next).map(drop)),
+            Stmt::Rarely { picks, .. } => picks.iter().try_for_each(|p| self.value(p.inside).map(drop)),
             Stmt::Vec { reduces, .. } => {
                 for r in reduces {
                     self.value(r.value)?;

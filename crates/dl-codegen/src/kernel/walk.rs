@@ -6,7 +6,7 @@ impl Stmt {
     /// The blocks inside the statement.
     pub fn blocks(&self) -> &[Stmt] {
         match self {
-            Stmt::For { body, .. } | Stmt::Vec { body, .. } | Stmt::If { body, .. } => body,
+            Stmt::For { body, .. } | Stmt::Vec { body, .. } | Stmt::If { body, .. } | Stmt::Rarely { body, .. } => body,
             Stmt::Contract(c) => &c.epilogue,
             Stmt::Let(..) | Stmt::Index(..) | Stmt::Check { .. } | Stmt::Store { .. } => &[],
         }
@@ -36,6 +36,13 @@ impl Stmt {
             }),
             Stmt::Vec { reduces, .. } => reduces.iter().for_each(|r| f(r.value)),
             Stmt::If { cond, .. } => f(*cond),
+            Stmt::Rarely { cond, picks, .. } => {
+                f(*cond);
+                picks.iter().for_each(|p| {
+                    f(p.inside);
+                    f(p.other);
+                });
+            }
             Stmt::Index(..) | Stmt::Contract(_) => {}
         }
     }

@@ -37,6 +37,7 @@ impl Live {
             }
             Stmt::Vec { var, extent, reduces, body } => Stmt::Vec { var, extent, reduces, body: self.block(body) },
             Stmt::If { cond, body } => Stmt::If { cond, body: self.block(body) },
+            Stmt::Rarely { cond, picks, body } => Stmt::Rarely { cond, picks, body: self.block(body) },
             Stmt::Contract(mut c) => {
                 c.epilogue = self.block(std::mem::take(&mut c.epilogue));
                 for k in &c.k {

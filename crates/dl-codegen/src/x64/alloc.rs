@@ -444,6 +444,14 @@ impl Code {
                 let reg = self.result(to)?;
                 self.asm.vector(op, width, reg, 0, Rm::Gpr(from), Masked::default(), &[]);
             }
+            Inst::Lanes { to, from } => {
+                let reg = self.fetch(from)?;
+                let (op, width, rm) = match self.kind(from) {
+                    Kind::Mask => (op::KMOVW_LANES, Width::B16, Rm::Mask(Mask(reg))),
+                    Kind::Vector => (op::MOVMSKPS, self.width, Rm::Reg(Reg(reg))),
+                };
+                self.asm.vector(op, width, to.0, 0, rm, Masked::default(), &[]);
+            }
             Inst::General(general) => self.general(general),
             Inst::Loop(ref l) => self.repeat(l)?,
         }

@@ -428,6 +428,7 @@ impl<'k> Body<'k> {
             }
             Stmt::Store { place, value, add, guard } => self.store(place, *value, *add, *guard),
             Stmt::For { var, lo, hi, carries, body } => self.serial(*var, (lo, hi), carries, body),
+            Stmt::Rarely { cond, picks, body } => self.rarely(*cond, picks, body),
             Stmt::Vec { var, extent, reduces, body } if reduces.is_empty() && *extent <= LONGEST => {
                 self.unrolled(*var, *extent, body)
             }

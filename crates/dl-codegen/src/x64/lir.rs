@@ -75,6 +75,8 @@ pub enum Inst {
     Scatter { op: Op, width: Width, from: V, base: Addr, lanes: V, mask: V },
     /// `to` = a general register in all lanes (vectors), or its bits (masks).
     Spread { op: Op, width: Width, to: V, from: Gpr },
+    /// A general register gets the bits of a mask, or those of the signs of 32-bit lanes.
+    Lanes { to: Gpr, from: V },
     /// Of general registers.
     General(General),
     /// A loop around instructions.
@@ -144,6 +146,7 @@ impl Inst {
             Inst::Store { from, mask, .. } => [Some(*from), *mask].into_iter().flatten().for_each(f),
             Inst::Gather { lanes, mask, .. } => [*lanes, *mask].into_iter().for_each(f),
             Inst::Scatter { from, lanes, mask, .. } => [*from, *lanes, *mask].into_iter().for_each(f),
+            Inst::Lanes { from, .. } => f(*from),
             Inst::Spread { .. } | Inst::General(_) => {}
             Inst::Loop(l) => l.carries.iter().for_each(|c| f(c.init)),
         }
@@ -157,7 +160,7 @@ impl Inst {
             | Inst::Blend { to, .. }
             | Inst::Gather { to, .. }
             | Inst::Spread { to, .. } => Some(*to),
-            Inst::Store { .. } | Inst::Scatter { .. } | Inst::General(_) | Inst::Loop(_) => None,
+            Inst::Store { .. } | Inst::Scatter { .. } | Inst::Lanes { .. } | Inst::General(_) | Inst::Loop(_) => None,
         }
     }
 }

@@ -184,6 +184,8 @@ ops! {
     KMOVW_GPR = 0 1 0x92.mask(0);
     KMOVW = 0 1 0x90.mask(0);
     KMOVW_TO = 0 1 0x91.mask(0);
+    KMOVW_LANES = 0 1 0x93.mask(0);
+    MOVMSKPS = 0 1 0x50.tuple(Bytes);
     KANDW = 0 1 0x41.mask(1);
     KORW = 0 1 0x45.mask(1);
     KXORW = 0 1 0x47.mask(1);

@@ -52,6 +52,9 @@ impl Names {
                 Stmt::Vec { var: *var, extent: *extent, reduces: reduces.clone(), body: self.block(body) }
             }
             Stmt::If { cond, body } => Stmt::If { cond: *cond, body: self.block(body) },
+            Stmt::Rarely { cond, picks, body } => {
+                Stmt::Rarely { cond: *cond, picks: picks.clone(), body: self.block(body) }
+            }
             Stmt::Check { .. } | Stmt::Contract(_) => stmt.clone(),
         })
     }

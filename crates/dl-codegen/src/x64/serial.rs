@@ -2,6 +2,7 @@
 
 use super::body::{Body, Held, Own, arg_place, count};
 use super::lir::{Carried, End, General, Home, Inst, Kind, Loop, V};
+use super::op;
 use super::{Arg, Result, Unsupported};
 use crate::kernel::*;
 
@@ -70,6 +71,41 @@ impl Body<'_> {
         self.end_pointers(&steps);
         self.free_gpr(counter);
         self.own.remove(&var);
+        Ok(())
+    }
+
+    /// What is skipped if no lane needs it: a loop of one iteration at most.
+    pub fn rarely(&mut self, cond: Value, picks: &[Pick], body: &[Stmt]) -> Result<()> {
+        let masks = self.held(cond)?;
+        let all = masks.regs[1..].iter().fold(masks.regs[0], |all, &mask| match self.evex() {
+            true => self.mask_op(op::KORW, Some(all), mask),
+            false => self.op2(op::PORD, all, mask),
+        });
+        // Minus the mask of the lanes is below zero until something large has been added.
+        let counter = self.gpr()?;
+        self.push(Inst::Lanes { to: counter, from: all });
+        self.general(General::Negate(counter));
+        let others = picks.iter().map(|p| self.held(p.other)).collect::<Result<Vec<_>>>()?;
+        let uniform = masks.uniform && others.iter().all(|held| held.uniform);
+        let count = if uniform { 1 } else { self.masks.len() };
+        let names: Vec<Vec<V>> = picks.iter().map(|_| (0..count).map(|_| self.vector()).collect()).collect();
+        let outer = std::mem::take(&mut self.insts);
+        self.block(body)?;
+        let mut carries = vec![];
+        for ((p, other), now) in picks.iter().zip(&others).zip(&names) {
+            let inside = self.held(p.inside)?;
+            for (i, &now) in now.iter().enumerate() {
+                let next = self.blend(false, Self::part(&masks, i), Self::part(&inside, i), now);
+                carries.push(Carried { now, init: Self::part(other, i), next });
+            }
+        }
+        let body = std::mem::replace(&mut self.insts, outer);
+        let (end, steps) = (End::Number(0), vec![(counter, 1 << 20)]);
+        self.push(Inst::Loop(Box::new(Loop { counter, by: 1, end, entered: false, steps, carries, body })));
+        for (p, regs) in picks.iter().zip(names) {
+            self.set(p.out, Held { regs, uniform });
+        }
+        self.free_gpr(counter);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use dl_codegen::jit::Library;
 use dl_codegen::kernel::{Access, Buf, DType, Kernel, interp, parse};
 use dl_codegen::{Isa, Level, jit};
 use pages::{Edge, Pages};
+use std::sync::OnceLock;
 
 /// Bytes at a 64-byte boundary, with a margin on both sides that must stay as it is.
 struct Memory {
@@ -46,6 +47,10 @@ impl Memory {
 
 /// Runs a compiled kernel, the parts in two calls with tables of their own as two threads would.
 pub fn run(kernel: &Kernel, isa: &Isa, bufs: &mut [Vec<u8>]) -> Fault {
+    if isa.level() == Level::Baseline {
+        // Once for each kernel that any test runs.
+        compiles_elsewhere(kernel);
+    }
     let library = Library::compile(&[kernel], isa, 1)
         .unwrap_or_else(|e| panic!("{e}\n{}", jit::clif(kernel, isa).unwrap_or_default()));
     let mut memory: Vec<Memory> = bufs.iter().map(|b| Memory::new(b)).collect();
@@ -68,6 +73,14 @@ pub fn run(kernel: &Kernel, isa: &Isa, bufs: &mut [Vec<u8>]) -> Fault {
     bufs.iter_mut().zip(&mut memory).for_each(|(b, m)| *b = m.bytes());
     scratch.iter_mut().for_each(|m| drop(m.bytes()));
     if faults[0].site != 0 { faults[0] } else { faults[1] }
+}
+
+/// Compiles for another architecture than this one, where the code cannot run.
+pub fn compiles_elsewhere(kernel: &Kernel) {
+    static ISA: OnceLock<Isa> = OnceLock::new();
+    let isa = ISA.get_or_init(|| Isa::foreign("aarch64").unwrap());
+    let code = jit::compile(kernel, isa).unwrap_or_else(|e| panic!("for aarch64: {e}\n{kernel}"));
+    assert!(!code.is_empty());
 }
 
 /// How far results may lie apart: `absolute + relative * |expected|`.
