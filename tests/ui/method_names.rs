@@ -25,7 +25,24 @@ dl::model! {
             forward(x)
         }
 
+        // Nobody makes `loss_into`, and a private function is no method.
         pub fn loss_into(x: f32[N, 4]) -> f32[N, 3] {
+            hidden_into(hidden(forward(x)))
+        }
+
+        fn hidden(x: f32[N, 3]) -> f32[N, 3] {
+            x
+        }
+
+        fn hidden_into(x: f32[N, 3]) -> f32[N, 3] {
+            x
+        }
+
+        pub fn explain_both(x: f32[N, 4]) -> f32[N, 3] {
+            forward(x)
+        }
+
+        pub fn both_into(x: f32[N, 4]) -> f32[N, 3] {
             forward(x)
         }
     }

@@ -129,6 +129,10 @@ impl CodeCache {
     /// # Ok::<(), dl_codegen::Error>(())
     /// ```
     pub fn compile(&self, kernels: &[Unnamed], isa: &Isa, threads: usize) -> Result<LoadedKernels, Error> {
+        if !isa.is_native() {
+            // Also if there is code for this CPU under the same level.
+            return Err(Error::Isa("the code is for another architecture".into()));
+        }
         let keys: Vec<Key> = kernels.iter().map(|kernel| (isa.level(), kernel.clone())).collect();
         let mut functions = vec![None; keys.len()];
         let mut code =

@@ -405,7 +405,9 @@ impl Writer<'_> {
                 let large = b_buf.len * b_buf.dtype.size() as u64 >= LARGE;
                 let ahead = b + k.b * if large { PREFETCH_STEPS_FAR } else { PREFETCH_STEPS };
                 for j in 0..tile.vectors {
-                    asm.prefetch(Mem::at(self.b_ptr, int(ahead + j as i64 * vector)?));
+                    if let Ok(disp) = int(ahead + j as i64 * vector) {
+                        asm.prefetch(Mem::at(self.b_ptr, disp));
+                    }
                 }
             }
             for j in 0..tile.vectors {

@@ -116,7 +116,7 @@ impl Writer<'_> {
         for fetch in &self.fetches {
             if let Some(offset) = fetch.start {
                 self.b.code.asm.mov(fetch.pointer, self.a_ptr);
-                self.b.code.asm.add(fetch.pointer, start + offset);
+                self.b.code.asm.add(fetch.pointer, start.wrapping_add(offset));
             }
         }
         let mut ends: Vec<u64> = self.fetches.iter().map(|f| f.rounds).chain([rounds]).collect();

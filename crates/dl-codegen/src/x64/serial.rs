@@ -94,6 +94,9 @@ impl Body<'_> {
         let mut carries = vec![];
         for ((p, other), now) in picks.iter().zip(&others).zip(&names) {
             let inside = self.held(p.inside)?;
+            if uniform && !inside.uniform {
+                return Err(Unsupported);
+            }
             for (i, &now) in now.iter().enumerate() {
                 let next = self.blend(false, Self::part(&masks, i), Self::part(&inside, i), now);
                 carries.push(Carried { now, init: Self::part(other, i), next });

@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Attribute;
+use syn::ext::IdentExt;
 
 use crate::diag::Diagnostics;
 use crate::resolve::{GradientGraphs, PublicFunction, Resolved, resolve};
@@ -130,9 +131,9 @@ struct Method {
 /// Of methods with the same name one, the declared one if there is one: names that clash have been reported.
 fn unique(methods: Vec<Method>) -> Vec<TokenStream> {
     let mut taken: HashSet<String> = ["new", "with_options"].map(String::from).into();
-    let declared: HashSet<String> = methods.iter().filter(|m| m.declared).map(|m| m.name.to_string()).collect();
+    let declared: HashSet<String> = methods.iter().filter(|m| m.declared).map(|m| m.name.unraw().to_string()).collect();
     let mut keep = |method: &Method| {
-        let name = method.name.to_string();
+        let name = method.name.unraw().to_string();
         (method.declared || !declared.contains(&name)) && taken.insert(name)
     };
     methods.into_iter().filter(|method| keep(method)).map(|method| method.code).collect()

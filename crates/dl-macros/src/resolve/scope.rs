@@ -1,9 +1,12 @@
 //! Names: scopes, constants, dimensions, and what is declared twice or never used.
 
+use std::collections::HashMap;
+
 use dl_ir::Dim;
 use dl_ir::nn::Value;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
+use syn::ext::IdentExt;
 use syn::{BinOp, Expr, Ident, Lit};
 
 use super::expr::Frame;
@@ -252,26 +255,32 @@ impl<'a> Resolver<'a, '_> {
 
     /// Functions whose names the expansion needs for itself.
     fn check_method_names(&mut self, body: &'a Body) {
+        let is_public = |f: &&Function| !matches!(f.vis, syn::Visibility::Inherited);
+        let mut owners: HashMap<String, &Ident> = HashMap::new();
+        let mut pairs: Vec<(&Ident, &Ident, String)> = vec![];
+        for function in body.functions.iter().filter(is_public) {
+            for method in methods_beside(function) {
+                let first = *owners.entry(method.clone()).or_insert(&function.name);
+                if *first != function.name {
+                    pairs.push((first, &function.name, method));
+                }
+            }
+        }
+        let mut reported: Vec<&Ident> = vec![];
         for function in &body.functions {
-            let name = function.name.to_string();
-            let of = |prefix: &str, trained: bool| {
-                let other = name.strip_prefix(prefix)?;
-                body.functions.iter().find(|f| f.name == other && (!trained || f.train.is_some()))
-            };
-            // Only what returns an array has it.
-            let arrays = |f: &Function| {
-                f.signature.as_ref().is_some_and(|s| s.results.types().iter().any(|ty| !ty.dims.is_empty()))
-            };
-            let into =
-                || body.functions.iter().find(|f| name.strip_suffix("_into").is_some_and(|n| f.name == n) && arrays(f));
-            let other = ["train_", "grad_", "explain_train_"].into_iter().find_map(|prefix| of(prefix, true));
+            let name = function.name.unraw().to_string();
             if matches!(name.as_str(), "new" | "with_options") {
                 self.error(&function.name, format!("`{name}` makes the model; give the function another name"));
-            } else if let Some(other) = other.or_else(|| of("explain_", false)).or_else(into) {
+            } else if let Some(owner) = owners.get(&name).filter(|_| is_public(&function)) {
                 let message =
-                    format!("`{}` makes a method `{name}` beside its own; give this function another name", other.name);
+                    format!("`{owner}` makes a method `{name}` beside its own; give this function another name");
                 self.error(&function.name, message);
+                reported.extend([*owner, &function.name]);
             }
+        }
+        for (first, second, method) in pairs.iter().filter(|p| !reported.contains(&p.0) && !reported.contains(&p.1)) {
+            let message = format!("`{first}` and `{second}` both make a method `{method}`; give one another name");
+            self.error(second, message);
         }
     }
 
@@ -373,4 +382,17 @@ pub fn lone_ident(expr: &Expr) -> Option<&Ident> {
 /// Whether the tokens are a plain number, which needs no explanation of where it comes from.
 pub fn is_plain(expr: &Expr) -> bool {
     expr.to_token_stream().into_iter().nth(1).is_none() && matches!(expr, Expr::Lit(_))
+}
+
+/// The names of the methods that a public function makes beside its own.
+fn methods_beside(function: &Function) -> Vec<String> {
+    let name = function.name.unraw();
+    let mut methods = vec![format!("explain_{name}")];
+    if function.signature.as_ref().is_some_and(|s| s.results.types().iter().any(|ty| !ty.dims.is_empty())) {
+        methods.push(format!("{name}_into"));
+    }
+    if function.train.is_some() {
+        methods.extend(["train_", "grad_", "explain_train_"].map(|prefix| format!("{prefix}{name}")));
+    }
+    methods
 }

@@ -400,13 +400,17 @@ impl Plan {
             at -= 1;
         }
         let extent = self.sums[at].extent;
+        let outer: u64 = self.sums[..at].iter().map(|s| s.extent).product();
         let innermost = at + 1 == self.sums.len();
         let mut size = block(extent, (target / inner).max(1), if innermost { 4 } else { 1 });
+        if longest >= depth {
+            // As many blocks as chunks, so that each is one sum.
+            size = size.max(extent.div_ceil((chunks / outer).max(1)));
+        }
         if self.form == Form::Sums && innermost && !extent.is_multiple_of(size) {
             // Vectors along a loop whose length is known only at run time are no vectors.
             size = extent;
         }
-        let outer: u64 = self.sums[..at].iter().map(|s| s.extent).product();
         let blocks = outer * extent.div_ceil(size);
         (blocks > 1).then(|| Split { at, size, blocks, group: blocks.div_ceil(chunks.clamp(1, blocks)) })
     }
