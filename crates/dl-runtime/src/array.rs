@@ -167,7 +167,7 @@ pub trait IntoArg<'a, T: Element, D: Dimension> {
     fn into_arg(self) -> AnyArray<'a>;
 }
 
-impl<'a, T: Element, D: Dimension, S: Data<Elem = T>> IntoArg<'a, T, D> for &'a ArrayBase<S, D> {
+impl<'a, T: Element, D: Dimension, S: Data<Elem = T>> IntoArg<'a, T, D> for &'a ArrayBase<S, D, T> {
     fn into_arg(self) -> AnyArray<'a> {
         T::wrap(CowArray::from(self.view().into_dyn()))
     }

@@ -271,6 +271,10 @@ impl<'a> Resolver<'a, '_> {
             let name = function.name.unraw().to_string();
             if matches!(name.as_str(), "new" | "with_options") {
                 self.error(&function.name, format!("`{name}` makes the model; give the function another name"));
+            } else if is_public(&function) && OF_EVERY_MODEL.contains(&name.as_str()) {
+                let message =
+                    format!("every model has a method `{name}`, which this would hide; give the function another name");
+                self.error(&function.name, message);
             } else if let Some(owner) = owners.get(&name).filter(|_| is_public(&function)) {
                 let message =
                     format!("`{owner}` makes a method `{name}` beside its own; give this function another name");
@@ -383,6 +387,19 @@ pub fn lone_ident(expr: &Expr) -> Option<&Ident> {
 pub fn is_plain(expr: &Expr) -> bool {
     expr.to_token_stream().into_iter().nth(1).is_none() && matches!(expr, Expr::Lit(_))
 }
+
+/// Methods that users of a model call.
+const OF_EVERY_MODEL: [&str; 9] = [
+    "compilations",
+    "load",
+    "load_partial",
+    "num_parameters",
+    "parameter",
+    "parameters",
+    "save",
+    "set_parameter",
+    "summary",
+];
 
 /// The names of the methods that a public function makes beside its own.
 fn methods_beside(function: &Function) -> Vec<String> {
