@@ -21,7 +21,7 @@ dl::model! {
         }
 
         pub fn method(x: f32[N, 4]) -> f32[N, 4] {
-            single.relu() + x
+            single.relu() + single.forward(x)
         }
     }
 }

@@ -105,14 +105,10 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target, work: &mut Wo
     work.count(&code);
     let _ = writeln!(
         explanation,
-        "{} kernels for {}, {} of them distinct, in {} rounds; {} compiled to {:.1} KiB of machine code, {} found; {:.1} KiB of scratch memory a thread",
+        "{} kernels for {} in {} rounds, {:.1} KiB of scratch memory a thread",
         steps.len(),
         target.isa.level(),
-        kernels.len(),
         rounds(&steps).len(),
-        code.compiled(),
-        code.code_size() as f64 / 1024.0,
-        code.found(),
         layout.sizes.scratch as f64 / 1024.0,
     );
     let (results, copies) = layout.outputs().map_err(|e| internal(&e))?;
@@ -126,6 +122,14 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target, work: &mut Wo
             bytes as f64 / 1024.0
         );
     }
+    let _ = writeln!(
+        explanation,
+        "{} of all these are distinct: {} compiled to {:.1} KiB of machine code, {} found",
+        kernels.len(),
+        code.compiled(),
+        code.code_size() as f64 / 1024.0,
+        code.found(),
+    );
     let kernels = |steps: Vec<Draft>, sizes| Kernels {
         alone: steps.iter().all(|step| step.parts == 1),
         rounds: rounds(&steps),

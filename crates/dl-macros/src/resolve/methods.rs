@@ -83,6 +83,9 @@ impl<'a> Resolver<'a, '_> {
                 }
             },
             Instance::Unknown => None,
+            _ if call.method == "forward" => {
+                self.error(&call.method, format!("`{layer}` is a layer, called by its name: write `{layer}(x)`"))
+            }
             _ => self.error(
                 &call.receiver,
                 format!("`{layer}` is a layer: call it first, `{layer}(x).{}(..)`", call.method),
