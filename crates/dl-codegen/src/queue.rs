@@ -71,8 +71,8 @@ fn cost(kernel: &Kernel) -> u64 {
 }
 
 fn is_expanded(op: UnOp) -> bool {
-    use UnOp::{Erf, Exp, Expm1, Log, Log1p, Sigmoid, Tanh};
-    matches!(op, Exp | Expm1 | Log | Log1p | Tanh | Sigmoid | Erf)
+    use UnOp::{Cos, Erf, Exp, Expm1, Log, Log1p, Sigmoid, Sin, Tanh};
+    matches!(op, Exp | Expm1 | Log | Log1p | Tanh | Sigmoid | Erf | Sin | Cos)
 }
 
 #[cfg(test)]

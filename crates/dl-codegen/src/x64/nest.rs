@@ -4,9 +4,8 @@
 use super::body::{Body, Own, count};
 use super::lir::{Home, Inst, Kind, V};
 use super::liveness::pressure;
-use super::reduce::side_by_side;
 use super::transpose::turns;
-use super::vector::{count_uses, framed, simple_tail};
+use super::vector::{count_uses, framed, groups, simple_tail};
 use super::{Leaf, Outside, Result, Unsupported};
 use crate::kernel::ranges::Ranges;
 use crate::kernel::*;
@@ -43,7 +42,7 @@ pub fn nest(
         return Err(Unsupported);
     }
     let body = super::plain::plain(std::slice::from_ref(stmt));
-    if !looped && count(&body) > MOST_STATEMENTS || looped && emitted(&body) > MOST_STATEMENTS {
+    if !looped && count(&body) > MOST_STATEMENTS || looped && emitted(kernel, &body) > MOST_STATEMENTS {
         return Err(Unsupported);
     }
     let mut last = Err(Unsupported);
@@ -66,11 +65,13 @@ fn is_nest(stmt: &Stmt) -> bool {
 }
 
 /// About how many statements become of a body with vector loops that stay loops.
-fn emitted(body: &[Stmt]) -> usize {
+fn emitted(kernel: &Kernel, body: &[Stmt]) -> usize {
     let of = |stmt: &Stmt| match stmt {
-        Stmt::For { body, .. } => emitted(body),
+        Stmt::For { body, .. } => emitted(kernel, body),
         // The loop, and what is left behind it.
-        Stmt::Vec { reduces, body, .. } => 2 * count(body) * side_by_side(body) as usize + 16 * reduces.len(),
+        Stmt::Vec { reduces, body, .. } => {
+            2 * count(body) * groups(kernel, reduces, body) as usize + 16 * reduces.len()
+        }
         _ => 1,
     };
     body.iter().map(of).sum()

@@ -1,9 +1,10 @@
 //! Reductions of vector loops: over the lanes of a register, and in loops inside of leaves.
 
 use super::asm::Width;
-use super::body::{Body, Held, Own, count};
+use super::body::{Body, Held, Own};
 use super::lir::{Carried, End, General, Home, Inst, Kind, Loop, V};
 use super::op;
+use super::vector::groups;
 use super::{Result, Unsupported, is_wide};
 use crate::kernel::*;
 
@@ -67,7 +68,7 @@ impl Body<'_> {
         }
         let lanes = self.lanes() as u64;
         let (whole, tail) = (extent / lanes, (extent % lanes) as usize);
-        let groups = side_by_side(body).min(whole.max(1));
+        let groups = groups(self.kernel, reduces, body).min(whole.max(1));
         let (trips, left) = (whole / groups, whole % groups);
         let outer = std::mem::take(&mut self.masks);
         let mut totals: Vec<Vec<V>> = vec![];
@@ -148,14 +149,5 @@ impl Body<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// How many groups run side by side: enough to hide latencies.
-pub fn side_by_side(body: &[Stmt]) -> u64 {
-    match count(body) {
-        0..=30 => 4,
-        31..=60 => 2,
-        _ => 1,
     }
 }

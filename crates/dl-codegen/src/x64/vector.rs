@@ -51,12 +51,11 @@ pub fn vector(
 }
 
 /// The groups that run side by side: enough to hide latencies.
-fn groups(kernel: &Kernel, reduces: &[Reduce], body: &[Stmt]) -> u64 {
+pub(super) fn groups(kernel: &Kernel, reduces: &[Reduce], body: &[Stmt]) -> u64 {
     let statements = count(body);
     let wide = kernel.values.iter().any(|d| is_wide(*d));
     let groups = match statements {
-        0..=12 => 4,
-        13..=30 => 4,
+        0..=30 => 4,
         _ if !reduces.is_empty() && statements < 60 => 2,
         _ => 1,
     };
