@@ -1,6 +1,7 @@
 //! Attributes of ops: data, so that printing, parsing, hashing and comparing them needs no code per op.
 
 use crate::dim::Dim;
+use crate::graph::Graph;
 use crate::types::{DType, Scalar};
 
 /// What kind of value an attribute has.
@@ -18,6 +19,8 @@ pub enum AttrKind {
     Word,
     /// Constant elements.
     Scalars,
+    /// A graph of its own: the body of a loop.
+    Graph,
 }
 
 /// The value of an attribute.
@@ -35,6 +38,8 @@ pub enum Attr {
     Word(String),
     /// See [`AttrKind::Scalars`].
     Scalars(Vec<Scalar>),
+    /// See [`AttrKind::Graph`].
+    Graph(Box<Graph>),
 }
 
 impl Attr {
@@ -47,6 +52,7 @@ impl Attr {
             Attr::DType(_) => AttrKind::DType,
             Attr::Word(_) => AttrKind::Word,
             Attr::Scalars(_) => AttrKind::Scalars,
+            Attr::Graph(_) => AttrKind::Graph,
         }
     }
 }
@@ -98,6 +104,11 @@ impl Attrs {
     /// With constant elements.
     pub fn scalars(self, name: &'static str, value: Vec<Scalar>) -> Attrs {
         self.with(name, Attr::Scalars(value))
+    }
+
+    /// With a graph.
+    pub fn graph(self, name: &'static str, value: Graph) -> Attrs {
+        self.with(name, Attr::Graph(Box::new(value)))
     }
 
     /// All attributes in order.
@@ -157,6 +168,14 @@ impl Attrs {
         match self.get(name) {
             Some(Attr::Word(v)) => v,
             _ => "",
+        }
+    }
+
+    /// The graph of that name.
+    pub fn get_graph(&self, name: &str) -> Option<&Graph> {
+        match self.get(name) {
+            Some(Attr::Graph(v)) => Some(v),
+            _ => None,
         }
     }
 

@@ -1,11 +1,13 @@
 //! Reverse-mode differentiation as a graph-to-graph transform over the ops' vector-Jacobian rules.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::build::Builder;
 use crate::error::OpError;
 use crate::graph::{Graph, Loc, NodeId};
 use crate::op::{Op, Vjp, VjpArgs};
+use crate::scan;
 use crate::types::Type;
 
 /// Why there is no gradient.
@@ -85,41 +87,99 @@ pub fn gradient(b: &mut Builder, loss: NodeId, wrt: &[NodeId]) -> Result<Vec<Opt
     if ty.rank() != 0 || !ty.dtype.is_float() {
         return Err(vec![GradError::Loss { ty: ty.clone(), loc: b.graph[loss].loc }]);
     }
-    let carries = carriers(&b.graph, wrt);
-    let mut cotangents: Vec<Option<NodeId>> = vec![None; loss.index() + 1];
     let loc = std::mem::replace(&mut b.loc, b.graph[loss].loc);
-    cotangents[loss.index()] = Some(b.constant(b.dtype(loss), 1.0));
-    for id in (0..=loss.0).rev().map(NodeId) {
-        let Some(cotangent) = cotangents[id.index()].filter(|_| carries[id.index()]) else { continue };
-        let node = b.graph[id].clone();
-        let Vjp::Rule(rule) = node.op.def().vjp else { continue };
-        b.loc = node.loc;
-        let args = VjpArgs { args: &node.args, attrs: &node.attrs, out: id, cotangent };
-        let fault = |error| vec![GradError::Rule { op: node.op, loc: node.loc, error }];
-        let parts = rule(b, &args).map_err(fault)?;
-        for (arg, part) in node.args.iter().zip(parts) {
-            let Some(part) = part.filter(|_| carries[arg.index()]) else { continue };
-            cotangents[arg.index()] = Some(match cotangents[arg.index()] {
-                Some(sum) => b.add(sum, part).map_err(fault)?,
-                None => part,
-            });
-        }
-    }
+    let one = b.constant(b.dtype(loss), 1.0);
+    let gradients = pullback(b, &[(loss, one)], wrt).map_err(|error| vec![error])?;
     b.loc = loc;
-    let gradients: Vec<_> = wrt.iter().map(|p| cotangents.get(p.index()).copied().flatten()).collect();
     let without = wrt.iter().zip(&gradients).filter(|(_, gradient)| gradient.is_none());
     let errors: Vec<GradError> = without.filter_map(|(&param, _)| explain(&b.graph, param, loss)).collect();
     if errors.is_empty() { Ok(gradients) } else { Err(errors) }
 }
 
+/// Appends what flows back to each of `wrt` from nodes with these cotangents, each `(node, cotangent)`; `None` where
+/// nothing does.
+///
+/// # Errors
+/// If an op's rule is at fault.
+pub(crate) fn pullback(
+    b: &mut Builder,
+    seeds: &[(NodeId, NodeId)],
+    wrt: &[NodeId],
+) -> Result<Vec<Option<NodeId>>, GradError> {
+    let carries = carriers(&b.graph, wrt);
+    let mut cotangents: Vec<Option<NodeId>> = vec![None; b.graph.nodes.len()];
+    for &(node, cotangent) in seeds {
+        let fault = fault(&b.graph, node);
+        add(b, &mut cotangents[node.index()], cotangent).map_err(fault)?;
+    }
+    let Some(last) = seeds.iter().map(|(node, _)| node.0).max() else { return Ok(vec![None; wrt.len()]) };
+    // Of each loop the cotangents of its results, which come before those of the loop itself.
+    let mut loops: HashMap<NodeId, Vec<Option<NodeId>>> = HashMap::new();
+    for id in (0..=last).rev().map(NodeId).filter(|id| carries[id.index()]) {
+        let fault = fault(&b.graph, id);
+        let node = b.graph[id].clone();
+        let given = cotangents[id.index()];
+        b.loc = node.loc;
+        let parts = match node.op.def().vjp {
+            Vjp::Rule(rule) => {
+                let Some(cotangent) = given else { continue };
+                rule(b, &VjpArgs { args: &node.args, attrs: &node.attrs, out: id, cotangent }).map_err(fault)?
+            }
+            Vjp::Loop => match (scan::as_result(&b.graph, id), loops.remove(&id)) {
+                (Some((of, index)), _) => {
+                    let results = loops.entry(of).or_default();
+                    results.resize(results.len().max(index + 1), None);
+                    results[index] = given;
+                    continue;
+                }
+                (None, Some(results)) => {
+                    let wanted: Vec<bool> = node.args.iter().map(|arg| carries[arg.index()]).collect();
+                    scan::gradient(b, id, &results, &wanted)?
+                }
+                (None, None) => continue,
+            },
+            Vjp::None(_) | Vjp::Blocked => continue,
+        };
+        for (arg, part) in node.args.iter().zip(parts) {
+            let Some(part) = part.filter(|_| carries[arg.index()]) else { continue };
+            add(b, &mut cotangents[arg.index()], part).map_err(fault)?;
+        }
+    }
+    Ok(wrt.iter().map(|p| cotangents.get(p.index()).copied().flatten()).collect())
+}
+
+fn add(b: &mut Builder, sum: &mut Option<NodeId>, part: NodeId) -> Result<(), OpError> {
+    *sum = Some(match *sum {
+        Some(before) => b.add(before, part)?,
+        None => part,
+    });
+    Ok(())
+}
+
+fn fault(graph: &Graph, id: NodeId) -> impl Fn(OpError) -> GradError + Copy + use<> {
+    let (op, loc) = (graph[id].op, graph[id].loc);
+    move |error| GradError::Rule { op, loc, error }
+}
+
 /// Which nodes gradients pass on their way to one of `wrt`.
-fn carriers(graph: &Graph, wrt: &[NodeId]) -> Vec<bool> {
+pub(crate) fn carriers(graph: &Graph, wrt: &[NodeId]) -> Vec<bool> {
     let mut carries = vec![false; graph.nodes.len()];
     wrt.iter().for_each(|p| carries[p.index()] = true);
+    let mut results: HashMap<NodeId, Vec<bool>> = HashMap::new();
     for id in graph.ids() {
         let node = &graph[id];
-        let open = node.ty.dtype.is_float() && matches!(node.op.def().vjp, Vjp::Rule(_));
-        carries[id.index()] |= open && node.args.iter().any(|a| carries[a.index()]);
+        carries[id.index()] |= match (&node.op.def().vjp, scan::as_result(graph, id)) {
+            (Vjp::Rule(_), _) => node.ty.dtype.is_float() && node.args.iter().any(|a| carries[a.index()]),
+            (Vjp::Loop, Some((of, index))) => results.get(&of).is_some_and(|of| of.get(index) == Some(&true)),
+            (Vjp::Loop, None) => {
+                let args: Vec<bool> = node.args.iter().map(|a| carries[a.index()]).collect();
+                let flows = node.attrs.get_graph("body").map(|body| scan::flows(body, &args)).unwrap_or_default();
+                let any = flows.contains(&true);
+                results.insert(id, flows);
+                any
+            }
+            (Vjp::None(_) | Vjp::Blocked, _) => false,
+        };
     }
     carries
 }
@@ -145,6 +205,7 @@ fn explain(graph: &Graph, param: NodeId, loss: NodeId) -> Option<GradError> {
         let (op, loc) = (graph[id].op, graph[id].loc);
         let reason = match op.def().vjp {
             Vjp::None(reason) => reason,
+            Vjp::Loop => "what it is made from in the loop has none",
             _ => "its result is not a float",
         };
         GradError::Cut { param: name, op, reason, loc }

@@ -45,7 +45,7 @@ pub enum EvalError {
     Symbolic(Type),
     /// A failure in one node.
     Node {
-        /// The node.
+        /// The node; one of the body of a loop as [`Graph::nested`](crate::Graph::nested) counts.
         node: NodeId,
         /// Its op.
         op: Op,

@@ -26,7 +26,7 @@ impl Loc {
 }
 
 /// One operation with one result.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
     /// What is computed.
     pub op: Op,
@@ -86,7 +86,7 @@ impl InputKind {
 }
 
 /// An input of a graph.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Input {
     /// Its name, unique in the graph.
     pub name: String,
@@ -108,7 +108,7 @@ pub enum Role {
 }
 
 /// An output of a graph.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Output {
     /// What it is for.
     pub role: Role,
@@ -117,7 +117,7 @@ pub struct Output {
 }
 
 /// A tensor program without control flow: nodes in an order in which they can be computed.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Graph {
     /// The arena.
     pub nodes: Vec<Node>,
@@ -162,6 +162,31 @@ impl Graph {
     /// The nodes of the results, in order.
     pub fn results(&self) -> impl Iterator<Item = NodeId> {
         self.outputs.iter().filter(|o| o.role == Role::Result).map(|o| o.node)
+    }
+
+    /// The bodies of loops, each with the node of its loop.
+    pub fn bodies(&self) -> impl Iterator<Item = (NodeId, &Graph)> {
+        self.ids().filter_map(|id| Some((id, self[id].attrs.get_graph("body")?)))
+    }
+
+    /// How many nodes the graph has, those of the bodies of loops included.
+    pub fn all_nodes(&self) -> usize {
+        self.nodes.len() + self.bodies().map(|(_, body)| body.all_nodes()).sum::<usize>()
+    }
+
+    /// The node of that number where the nodes of bodies are counted behind those of their graph, body by body.
+    pub fn nested(&self, number: usize) -> Option<(&Graph, NodeId)> {
+        if number < self.nodes.len() {
+            return Some((self, NodeId(number as u32)));
+        }
+        let mut first = self.nodes.len();
+        for (_, body) in self.bodies() {
+            if number - first < body.all_nodes() {
+                return body.nested(number - first);
+            }
+            first += body.all_nodes();
+        }
+        None
     }
 
     /// How often each node is used, as an operand or as an output.

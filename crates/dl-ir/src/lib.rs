@@ -15,6 +15,7 @@ mod ops;
 pub mod passes;
 pub mod plan;
 pub mod random;
+pub mod scan;
 mod storage;
 pub mod suggest;
 pub mod text;

@@ -59,6 +59,8 @@ pub enum Class {
     Window,
     /// Reads or writes at indices that are data.
     Index,
+    /// Runs a graph of its own for each slice of its operands, or takes a result of that.
+    Loop,
 }
 
 /// What a shape rule sees.
@@ -100,6 +102,8 @@ pub enum Vjp {
     /// Not differentiable; the reason completes "`floor` has no gradient: …". A parameter that reaches the loss
     /// only through such ops is an error.
     None(&'static str),
+    /// A loop, whose gradient is a loop of its own: see [`scan`](crate::scan).
+    Loop,
     /// Blocks gradients on purpose (`detach`); never an error by itself.
     Blocked,
 }
@@ -274,6 +278,11 @@ ops! {
     Gather => ops::index::GATHER,
     /// Operand 0 plus operand 2 added at operand 1's indices along `axis` (adjoint of `gather`).
     ScatterAdd => ops::index::SCATTER_ADD,
+    /// Runs `body` for each slice of operands along their first axis; a token, whose results are taken by `scan_result`.
+    /// Operands: `carries` initial values, `slices` tensors that are cut, and what every iteration reads.
+    Scan => ops::scan::SCAN,
+    /// Result `index` of a `scan`: a last carried value, or a result of all iterations joined along a new first axis.
+    ScanResult => ops::scan::SCAN_RESULT,
 }
 
 impl Op {

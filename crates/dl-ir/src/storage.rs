@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use crate::dim::{Bindings, Dim};
-use crate::graph::{Graph, Input, InputKind, Node};
+use crate::graph::{Graph, Input, InputKind, Node, NodeId};
 use crate::module::Module;
 use crate::op::{Class, Op};
+use crate::scan::Scan;
 
 /// An order of axes: axis i in memory is the declared axis `axes[i]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -132,16 +133,25 @@ fn readings(graph: &Graph, param: &str, shape: &[Dim]) -> Vec<Reading> {
     let Some(input) = graph.input(param).filter(|i| matches!(i.kind, InputKind::Param | InputKind::Buffer)) else {
         return vec![];
     };
+    readings_of(graph, input.node, shape)
+}
+
+/// How the nodes of a graph, and those in its loops, read one of its inputs.
+fn readings_of(graph: &Graph, input: NodeId, shape: &[Dim]) -> Vec<Reading> {
     let live = graph.live();
-    let readers = graph.ids().filter(|id| live[id.index()]).map(|id| &graph[id]);
-    let mut readings: Vec<Reading> = readers
-        .flat_map(|node| {
-            node.args.iter().enumerate().filter(|(_, arg)| **arg == input.node).map(move |(i, _)| (node, i))
-        })
-        .map(|(node, arg)| reading(node, arg, shape))
-        .collect();
+    let mut readings = vec![];
+    for node in graph.ids().filter(|id| live[id.index()]).map(|id| &graph[id]) {
+        for (arg, _) in node.args.iter().enumerate().filter(|(_, arg)| **arg == input) {
+            match node.attrs.get_graph("body") {
+                Some(body) if Scan::of(&node.attrs).port(arg) == 2 => {
+                    readings.extend(readings_of(body, body.inputs[arg].node, shape));
+                }
+                _ => readings.push(reading(node, arg, shape)),
+            }
+        }
+    }
     // A result is what was declared.
-    readings.extend(graph.outputs.iter().filter(|o| o.node == input.node).map(|_| Reading::Declared));
+    readings.extend(graph.outputs.iter().filter(|o| o.node == input).map(|_| Reading::Declared));
     readings
 }
 

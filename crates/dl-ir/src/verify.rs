@@ -7,6 +7,7 @@ use crate::build::infer;
 use crate::error::OpError;
 use crate::graph::{Graph, InputKind, NodeId, Role};
 use crate::op::Op;
+use crate::scan::{self, Scan};
 use crate::types::{DType, Type};
 
 /// What is wrong with a graph.
@@ -78,12 +79,22 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
         let args: Vec<&Type> = node.args.iter().map(|&a| graph.ty(a)).collect();
         let derived = infer(node.op, &args, &node.attrs, &graph.facts);
         let derived = derived.map_err(|error| VerifyError::Op { node: id, error })?;
+        let derived = loop_result(graph, id).unwrap_or(derived);
         if !same_type(graph, &node.ty, &derived) {
             return Err(VerifyError::Type { node: id, declared: node.ty.clone(), derived });
         }
     }
     inputs(graph)?;
     outputs(graph)
+}
+
+/// The type that a loop says its result has.
+fn loop_result(graph: &Graph, id: NodeId) -> Option<Type> {
+    let (of, index) = scan::as_result(graph, id)?;
+    let attrs = &graph[of].attrs;
+    let result = attrs.get_graph("body").and_then(|body| Scan::of(attrs).result(body, index));
+    // A type that no node has.
+    Some(result.unwrap_or(Type { dtype: DType::Bool, shape: vec![crate::dim::Dim::from(0)] }))
 }
 
 fn inputs(graph: &Graph) -> Result<(), VerifyError> {

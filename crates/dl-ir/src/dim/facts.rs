@@ -3,7 +3,7 @@
 use super::{Atom, Dim};
 
 /// What is known of symbols beyond their names: `p % q == 0`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Facts(Vec<(Dim, Dim)>);
 
 impl Facts {

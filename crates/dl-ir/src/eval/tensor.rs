@@ -97,6 +97,39 @@ impl Tensor {
         }
     }
 
+    /// Part `at` along the first axis, which disappears.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn part(&self, at: usize) -> Tensor {
+        let shape = self.shape[1..].to_vec();
+        let len: usize = shape.iter().product();
+        let range = at * len..(at + 1) * len;
+        let data = match &self.data {
+            Data::Float(v) => Data::Float(v[range].to_vec()),
+            Data::Int(v) => Data::Int(v[range].to_vec()),
+        };
+        Tensor { dtype: self.dtype, shape, data }
+    }
+
+    /// Tensors of one type joined along a new first axis.
+    ///
+    /// # Panics
+    /// If there are none or they differ in type.
+    pub fn stack(parts: &[Tensor]) -> Tensor {
+        let mut stacked = parts[0].clone();
+        for part in &parts[1..] {
+            assert_eq!(part.ty(), parts[0].ty(), "parts of different types");
+            match (&mut stacked.data, &part.data) {
+                (Data::Float(all), Data::Float(part)) => all.extend(part),
+                (Data::Int(all), Data::Int(part)) => all.extend(part),
+                _ => {}
+            }
+        }
+        stacked.shape.insert(0, parts.len());
+        stacked
+    }
+
     /// The type.
     pub fn ty(&self) -> Type {
         Type::new(self.dtype, self.shape.iter().copied())

@@ -8,6 +8,7 @@ pub mod contract;
 pub mod index;
 pub mod movement;
 pub mod reduce;
+pub mod scan;
 pub mod source;
 mod spatial;
 pub mod unary;

@@ -132,8 +132,12 @@ pub fn bind(graph: &Graph, bindings: &Bindings) -> Result<Graph, BindError> {
             return Err(BindError::TooLarge { ty: node.ty.clone(), loc: node.loc });
         }
         for (_, attr) in node.attrs.iter_mut() {
-            if let Attr::Dims(dims) = attr {
-                dims.iter_mut().try_for_each(|d| d.eval(bindings).map(|value| *d = Dim::from(value)))?;
+            match attr {
+                Attr::Dims(dims) => {
+                    dims.iter_mut().try_for_each(|d| d.eval(bindings).map(|value| *d = Dim::from(value)))?;
+                }
+                Attr::Graph(body) => **body = bind(body, bindings)?,
+                _ => {}
             }
         }
         if node.op == Op::DimValue {

@@ -7,10 +7,14 @@
 pub mod absorb;
 pub mod algebra;
 pub mod bind;
+pub mod bodies;
 pub mod cse;
 pub mod dce;
 pub mod fold;
+pub mod gather;
 pub mod layout;
+pub mod orient;
+pub mod prune;
 pub mod pull;
 pub mod split;
 pub mod store;
@@ -45,6 +49,10 @@ pub const PIPELINE: &[Pass] = &[
     pass("fold-again", fold::run),
     pass("cse", cse::run),
     pass("dce-again", dce::run),
+    pass("bodies", bodies::run),
+    pass("gather", gather::run),
+    pass("prune", prune::run),
+    pass("orient", orient::run),
     Pass { name: "absorb", run: absorb::run, inference: true },
     pass("layout", layout::run),
     pass("algebra-again", algebra::run),

@@ -125,7 +125,7 @@ impl Search<'_> {
             if search.needs[id.index()] != Needs::Call {
                 continue;
             }
-            let operand = matches!(graph[id].op.class(), Class::Contract | Class::Window);
+            let operand = matches!(graph[id].op.class(), Class::Contract | Class::Window | Class::Loop);
             graph[id].args.iter().for_each(|&arg| search.visit(arg, operand));
         }
         graph.outputs.iter().for_each(|output| search.visit(output.node, true));
@@ -150,7 +150,7 @@ impl Search<'_> {
         let n = &self.graph[node];
         match n.op.class() {
             Class::Input | Class::Source => false,
-            Class::Contract | Class::Window | Class::Reduce => true,
+            Class::Contract | Class::Window | Class::Reduce | Class::Loop => true,
             Class::Movement if n.op == Op::Transpose => in_memory && moves(self.graph, n),
             _ if in_memory => true,
             Class::Elementwise | Class::Movement | Class::Index => {

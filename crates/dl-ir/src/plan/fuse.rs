@@ -12,6 +12,7 @@ use super::view::{sizes, view_from};
 use super::{Fused, Group, GroupKind, Home};
 use crate::graph::{Graph, NodeId, Role};
 use crate::op::{Class, Op};
+use crate::scan::as_result;
 
 /// The longest row, in elements, that a row group keeps in its scratch memory.
 const LONGEST_ROW: i64 = 16 * 1024;
@@ -80,8 +81,13 @@ impl<'g> Fuser<'g> {
             fuser.updates[output.node.index()] |= matches!(output.role, Role::Update(_));
         }
         for id in graph.ids() {
-            if matches!(graph[id].op.class(), Class::Contract | Class::Window) {
-                graph[id].args.iter().for_each(|&arg| fuser.force_base(arg));
+            match graph[id].op {
+                // The body of a loop reads its operands as they are declared.
+                Op::Scan => graph[id].args.iter().for_each(|&arg| fuser.force(arg)),
+                op if matches!(op.class(), Class::Contract | Class::Window) => {
+                    graph[id].args.iter().for_each(|&arg| fuser.force_base(arg));
+                }
+                _ => {}
             }
         }
         fuser
@@ -112,6 +118,7 @@ impl<'g> Fuser<'g> {
         let uses = self.uses[node.index()].clone();
         match nature {
             Nature::Input => {}
+            _ if self.graph[node].op.class() == Class::Loop => self.of_loop(node, &uses),
             Nature::Free | Nature::View if !self.must_store(node) => self.inline(node, &uses),
             Nature::Reduce => self.reduce(node, &uses),
             Nature::Anchor => self.anchor(node, &uses),
@@ -219,6 +226,22 @@ impl<'g> Fuser<'g> {
         }
         self.compute(node, group, &here, false);
         self.output(node, group, uses);
+    }
+
+    /// A loop, whose results are visited before it.
+    fn of_loop(&mut self, node: NodeId, uses: &[Use]) {
+        let anchor = as_result(self.graph, node).map_or(node, |(of, _)| of);
+        let found = self.drafts.iter().position(|draft| draft.anchor == Some(anchor));
+        let group = found.unwrap_or_else(|| self.open(GroupKind::Loop, vec![]));
+        self.drafts[group].anchor = Some(anchor);
+        self.drafts[group].nodes.push(node);
+        if anchor != node {
+            return self.output(node, group, uses);
+        }
+        for &arg in &self.graph[node].args {
+            let coords = vec![Axis::Other; self.graph.ty(arg).rank()];
+            self.note_use(arg, Use { group, coords, operand: true });
+        }
     }
 
     fn anchor(&mut self, node: NodeId, uses: &[Use]) {

@@ -7,6 +7,7 @@ use super::rules::checks_indices;
 use super::view::sizes;
 use super::{Fused, Group, GroupKind};
 use crate::graph::{Graph, NodeId, Role};
+use crate::scan::{Scan, as_result};
 
 /// Every value starts at a multiple of so many bytes.
 pub const ALIGN: u64 = 64;
@@ -119,6 +120,9 @@ fn place_updates(graph: &Graph, fused: &Fused, slots: &mut [Option<Slot>]) -> Ve
         let writer = fused.groups.iter().position(|g| g.outputs.contains(&output.node));
         let in_place = slots[output.node.index()].is_none()
             && writer.is_some_and(|at| {
+                if fused.groups[at].kind == GroupKind::Loop {
+                    return false;
+                }
                 let later = &fused.groups[at + 1..];
                 let group = &fused.groups[at];
                 let checks = |g: &Group| g.nodes.iter().any(|&n| checks_indices(graph, n));
@@ -150,11 +154,22 @@ fn last_uses(graph: &Graph, fused: &Fused) -> Vec<usize> {
 /// Whether `output` can be written over `input`: each iteration of the group reads no other element of the input than
 /// the one it then writes.
 fn may_overwrite(graph: &Graph, fused: &Fused, group: &Group, input: NodeId, output: NodeId) -> bool {
+    if group.kind == GroupKind::Loop {
+        return carries_on(graph, fused, input, output);
+    }
     group.kind == GroupKind::Map
         && group.anchor.is_none()
         && graph.ty(input).dtype.size() == graph.ty(output).dtype.size()
         && sizes(graph, input) == sizes(graph, output)
         && read_coords(graph, fused, group, input) == identity(&sizes(graph, input))
+}
+
+/// Whether `output` is what a loop carries, and `input` its initial value, which the loop reads nowhere else.
+fn carries_on(graph: &Graph, fused: &Fused, input: NodeId, output: NodeId) -> bool {
+    let Some((of, index)) = as_result(graph, output) else { return false };
+    let reads: Vec<usize> =
+        (0..graph[of].args.len()).filter(|&at| fused.root(graph[of].args[at]) == Some(input)).collect();
+    reads == [index] && index < Scan::of(&graph[of].attrs).carries
 }
 
 /// At which coordinates of the loops of a map an input is read.

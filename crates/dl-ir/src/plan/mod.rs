@@ -34,6 +34,8 @@ pub enum GroupKind {
     Pool,
     /// A `scatter_add`.
     Scatter,
+    /// A `scan`: the groups of its body, again and again.
+    Loop,
 }
 
 /// Nodes that are computed by one pass over memory.
@@ -41,7 +43,7 @@ pub enum GroupKind {
 pub struct Group {
     /// What kind of loops it becomes.
     pub kind: GroupKind,
-    /// The contraction, pooling or scatter of the group; of a `Reduce` group its first reduction.
+    /// The contraction, pooling, scatter or scan of the group; of a `Reduce` group its first reduction.
     pub anchor: Option<NodeId>,
     /// The nodes computed here, in topological order; those inlined into other groups too are among them.
     pub nodes: Vec<NodeId>,

@@ -71,7 +71,9 @@ pub fn is_one_hot(graph: &Graph, node: NodeId) -> bool {
 
 /// Whether the value of a node is computed with a check that indices, which are data, are in range.
 pub(super) fn checks_indices(graph: &Graph, node: NodeId) -> bool {
-    graph[node].op.class() == Class::Index && !is_one_hot(graph, node)
+    let body = graph[node].attrs.get_graph("body");
+    let within = body.is_some_and(|body| body.ids().any(|inner| checks_indices(body, inner)));
+    within || (graph[node].op.class() == Class::Index && !is_one_hot(graph, node))
 }
 
 /// Whether the windows of a pooling lie side by side without gaps, so that its adjoint writes each element once.

@@ -16,6 +16,7 @@ impl GroupKind {
             GroupKind::Contract => "contract",
             GroupKind::Pool => "pool",
             GroupKind::Scatter => "scatter",
+            GroupKind::Loop => "loop",
         }
     }
 }

@@ -13,7 +13,7 @@
 //! type   := DTYPE "[" [dim ("," dim)*] "]"
 //! dim    := term (("+" | "-") term)*      term := factor ("*" factor)*
 //! factor := INT | "-" factor | NAME | "(" dim ")" | "floor" "(" dim "/" factor ")"
-//! attr   := INT | "[" … "]" | WORD
+//! attr   := INT | "[" … "]" | WORD | "{" graph "}"
 //! ```
 //! `VALUE` is `%` and a name; printing numbers them by position. A node without a type gets the one that its op infers.
 //! From `;` to the end of the line is a comment.
@@ -97,7 +97,7 @@ fn write_graph(out: &mut String, graph: &Graph, indent: &str) -> fmt::Result {
         write!(out, "{indent}%{i} = ")?;
         match inputs[i] {
             Some(input) => write!(out, "input {} {:?} {}", input.kind.name(), input.name, node.ty)?,
-            None => write_node(out, node)?,
+            None => write_node(out, node, indent)?,
         }
         if node.loc != Loc::NONE {
             write!(out, " @{}", node.loc.0)?;
@@ -114,7 +114,7 @@ fn write_graph(out: &mut String, graph: &Graph, indent: &str) -> fmt::Result {
     Ok(())
 }
 
-fn write_node(out: &mut String, node: &Node) -> fmt::Result {
+fn write_node(out: &mut String, node: &Node, indent: &str) -> fmt::Result {
     debug_assert!(node.op != Op::Input);
     out.push_str(node.op.name());
     for arg in &node.args {
@@ -129,6 +129,11 @@ fn write_node(out: &mut String, node: &Node) -> fmt::Result {
             Attr::DType(v) => write!(out, "{v}")?,
             Attr::Word(v) => out.push_str(v),
             Attr::Scalars(v) => write_list(out, v.iter())?,
+            Attr::Graph(v) => {
+                out.push_str("{\n");
+                write_graph(out, v, &format!("{indent}  "))?;
+                write!(out, "{indent}}}")?;
+            }
         }
     }
     write!(out, " : {}", node.ty)

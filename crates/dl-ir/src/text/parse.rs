@@ -221,6 +221,12 @@ fn attr(lx: &mut Lexer<'_>, kind: AttrKind) -> Result<Attr, ParseError> {
         AttrKind::Dims => Attr::Dims(list(lx, dim)?),
         AttrKind::DType => Attr::DType(dtype(lx)?),
         AttrKind::Word => Attr::Word(word(lx)?.to_string()),
+        AttrKind::Graph => {
+            punct(lx, b'{')?;
+            let body = graph(lx)?;
+            punct(lx, b'}')?;
+            Attr::Graph(Box::new(body))
+        }
         AttrKind::Scalars => Attr::Scalars(list(lx, |lx| match lx.bump()? {
             Token::Int(v) => Ok(Scalar::Int(v)),
             Token::Float(v) => Ok(Scalar::Float(v)),
