@@ -18,6 +18,7 @@ use crate::array::AnyArray;
 use crate::denormals::FlushDenormals;
 use crate::error::{Error, Result};
 use crate::fresh::Fresh;
+use crate::layout::DEPTH;
 use crate::memory::{ALIGN, Buffer};
 use crate::pool::{Pool, Turn, alone, lock};
 use crate::profile::{Profile, Watch};
@@ -27,6 +28,8 @@ use crate::program::Program;
 pub(crate) struct Kernels {
     pub(crate) steps: Vec<Step>,
     pub(crate) rounds: Vec<Round>,
+    /// The rounds as they are run, those of loops again and again.
+    pub(crate) schedule: Vec<Turnpoint>,
     /// The places in the table of addresses that can differ from run to run: inputs and results.
     pub(crate) moving: Vec<(usize, Place)>,
     pub(crate) results: Vec<ResultSlot>,
@@ -55,6 +58,28 @@ pub(crate) struct Step {
     pub(crate) buffers: Vec<Place>,
     /// Where its buffers begin among those of all steps, each step having one more entry for its fault cell.
     pub(crate) table: usize,
+    /// Those of the buffers that lie elsewhere in each iteration of a loop.
+    pub(crate) slides: Vec<Slide>,
+}
+
+/// A buffer that moves with the iterations of the loops around its step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slide {
+    /// Its number among the step's buffers.
+    pub(crate) buffer: usize,
+    /// Bytes from its place in the first iteration.
+    pub(crate) offset: isize,
+    /// Bytes that it moves by with each iteration of each loop, from the outermost on.
+    pub(crate) moves: [isize; DEPTH],
+}
+
+/// A round in one iteration of the loops around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turnpoint {
+    /// The number of the round.
+    pub(crate) round: usize,
+    /// The iteration of each loop around it, from the outermost on.
+    pub(crate) at: [u32; DEPTH],
 }
 
 /// Steps between which no worker waits for another.
@@ -140,8 +165,8 @@ impl Kernels {
         // SAFETY: by this function's contract; the pool runs each share of a round once, after the round before.
         let task = |turn: Turn| unsafe { run.turn(turn) };
         let outcome = match self.alone {
-            true => alone(self.rounds.len(), &task),
-            false => self.pool.run(self.rounds.len(), &task),
+            true => alone(self.schedule.len(), &task),
+            false => self.pool.run(self.schedule.len(), &task),
         };
         let outcome = outcome.and_then(|()| match memory.fault() {
             Some(fault) => Err(program.index_error(NodeId((fault.site - 1) as u32), fault.value)),
@@ -308,7 +333,8 @@ impl<'a> Run<'a> {
     /// share.
     unsafe fn turn(&self, turn: Turn) {
         let Run { kernels, memory, .. } = self;
-        let round = &kernels.rounds[turn.round];
+        let Turnpoint { round, at } = kernels.schedule[turn.round];
+        let round = &kernels.rounds[round];
         if round.commits && !self.may_commit() {
             return;
         }
@@ -326,11 +352,17 @@ impl<'a> Run<'a> {
             }
             // SAFETY: the table holds the address of every buffer that the kernel declares, in order, and behind them is
             // room for that of this share's fault cell. Each buffer is as long as declared: arena and scratch memory by
-            // the memory plan, inputs by the contract, results by their type. The table and scratch memory are this
+            // the memory plan, inputs by the contract, results by their type, and what moves stays within a tensor of
+            // which it is a slice. The table and scratch memory are this
             // worker's own, the fault cell is this share's. The code is kept.
             unsafe {
                 let table = memory.tables[turn.worker].as_ptr().cast::<*mut u8>().add(step.table);
                 table.add(step.buffers.len()).write(memory.workers[turn.share].as_ptr());
+                for slide in &step.slides {
+                    let moved: isize = slide.moves.iter().zip(at).map(|(by, at)| by * at as isize).sum();
+                    let start = memory.address(step.buffers[slide.buffer], turn.worker);
+                    table.add(slide.buffer).write(start.wrapping_offset(slide.offset + moved));
+                }
                 functions[step.code](table.cast_const(), parts.start as u64, parts.end as u64)
             }
             if let Some(watch) = &mut watch {

@@ -14,6 +14,8 @@ mod exec;
 mod fresh;
 mod interpret;
 mod kernels;
+mod layout;
+mod loops;
 mod memory;
 mod model;
 pub mod optim;

@@ -9,6 +9,7 @@ use dl_ir::plan::Group;
 use dl_ir::{Graph, Loc, NodeId, Op};
 
 use crate::kernels::{Place, Step};
+use crate::layout::Spot;
 use crate::pool::lock;
 
 /// What is known of each step, and what the runs took so far. The first run, which also brings memory in, does not
@@ -20,7 +21,7 @@ pub(crate) struct Profile {
 }
 
 /// A step before any run.
-struct Known {
+pub(crate) struct Known {
     kernel: String,
     /// Type of the result.
     result: String,
@@ -29,6 +30,25 @@ struct Known {
     flops: f64,
     /// Bytes of its buffers in shared memory, each counted once.
     bytes: f64,
+}
+
+impl Known {
+    /// A kernel of a group, which is its only one or not.
+    pub(crate) fn new(graph: &Graph, group: &Group, kernel: &Kernel, only: bool, spots: &[Spot]) -> Known {
+        let shared = spots.iter().zip(&kernel.bufs).filter(|(spot, _)| !matches!(spot.place, Place::Scratch(_)));
+        let node = group.anchor.or(group.outputs.first().copied());
+        // The others prepare its operands or complete its sums.
+        let mut multiplies = only;
+        walk(&kernel.body, &mut |stmt| multiplies |= matches!(stmt, Stmt::Contract(_)));
+        let products = group.nodes.iter().filter(|_| multiplies);
+        Known {
+            kernel: kernel.name.clone(),
+            result: node.map_or(String::new(), |node| graph.ty(node).to_string()),
+            loc: node.map_or(Loc::NONE, |node| graph[node].loc),
+            flops: products.map(|&node| 2.0 * multiply_adds(graph, node)).sum(),
+            bytes: shared.map(|(_, buf)| buf.len as f64 * buf.dtype.size() as f64).sum(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -93,21 +113,9 @@ impl Watch {
 }
 
 impl Profile {
-    /// Adds a step: a kernel of a group, which is its only one or not.
-    pub(crate) fn push(&mut self, graph: &Graph, group: &Group, kernel: &Kernel, only: bool, places: &[Place]) {
-        let shared = places.iter().zip(&kernel.bufs).filter(|(place, _)| !matches!(place, Place::Scratch(_)));
-        let node = group.anchor.or(group.outputs.first().copied());
-        // The others prepare its operands or complete its sums.
-        let mut multiplies = only;
-        walk(&kernel.body, &mut |stmt| multiplies |= matches!(stmt, Stmt::Contract(_)));
-        let products = group.nodes.iter().filter(|_| multiplies);
-        self.steps.push(Known {
-            kernel: kernel.name.clone(),
-            result: node.map_or(String::new(), |node| graph.ty(node).to_string()),
-            loc: node.map_or(Loc::NONE, |node| graph[node].loc),
-            flops: products.map(|&node| 2.0 * multiply_adds(graph, node)).sum(),
-            bytes: shared.map(|(_, buf)| buf.len as f64 * buf.dtype.size() as f64).sum(),
-        });
+    /// Of a program with these steps.
+    pub(crate) fn new(steps: Vec<Known>) -> Profile {
+        Profile { steps, ..Profile::default() }
     }
 
     /// Adds a run by the clocks of its workers.

@@ -114,14 +114,17 @@ impl Program {
 
     /// The error for an index out of range at a node.
     pub(crate) fn index_error(&self, node: NodeId, index: i64) -> Error {
-        let Some(at) = self.graph.nodes.get(node.index()) else {
+        let Some((graph, at)) = self.graph.nested(node.index()) else {
             return Error::internal(format!("running `{}`", self.name), format!("a fault at node {}", node.0));
         };
+        let at = &graph[at];
         let axis = at.attrs.get_int("axis").max(0) as usize;
-        let indexed = at.args.first().map(|&arg| &self.graph.ty(arg).shape);
+        let indexed = at.args.first().map(|&arg| &graph.ty(arg).shape);
         let size = indexed.and_then(|shape| shape.get(axis)?.as_const()).unwrap_or(0);
         let location = self.places.name(at.loc);
-        let argument = at.args.get(1).and_then(|&arg| self.argument(arg)).unwrap_or_default();
+        // What the body of a loop reads has no name of the user's.
+        let named = at.args.get(1).filter(|_| std::ptr::eq(graph, &self.graph));
+        let argument = named.and_then(|&arg| self.argument(arg)).unwrap_or_default();
         Error::IndexOutOfRange { function: self.name.clone(), argument, location, index, size }
     }
 

@@ -2,14 +2,16 @@
 
 use dl_codegen::kernel::{Access, Kernel, Stmt};
 
-use crate::kernels::{Place, Round, Step};
+use crate::kernels::{Place, Round, Slide, Step};
+use crate::layout::Spot;
+use crate::loops::Section;
 
 /// A step before it is compiled.
 pub(crate) struct Draft {
     /// The number of its kernel among the distinct ones.
     code: usize,
     pub(crate) parts: usize,
-    pub(crate) places: Vec<Place>,
+    pub(crate) spots: Vec<Spot>,
     /// What it reads and writes of the memory that workers share.
     touches: Vec<Touch>,
     /// Whether it writes to an input of the graph: to the model or the optimizer.
@@ -30,24 +32,25 @@ struct Touch {
 }
 
 impl Draft {
-    pub(crate) fn new(kernel: &Kernel, places: Vec<Place>) -> Draft {
-        let touches: Vec<Touch> = places
+    pub(crate) fn new(kernel: &Kernel, spots: Vec<Spot>) -> Draft {
+        let touches: Vec<Touch> = spots
             .iter()
             .zip(&kernel.bufs)
-            .filter_map(|(place, buf)| {
-                let (region, start) = match *place {
+            .filter_map(|(spot, buf)| {
+                let (region, start) = match spot.place {
                     Place::Arena(start) => (Place::Arena(0), start),
-                    Place::Input(_) | Place::Result(_) => (*place, 0),
+                    Place::Input(_) | Place::Result(_) => (spot.place, 0),
                     Place::Scratch(_) => return None,
                 };
-                let end = start + buf.len as usize * buf.dtype.size();
+                // What moves is taken to be everywhere at once: rounds are the same in all iterations.
+                let end = start + spot.span.max(buf.len as usize * buf.dtype.size());
                 Some(Touch { region, start, end, writes: buf.access != Access::Read })
             })
             .collect();
         Draft {
             code: 0,
             parts: kernel.parts as usize,
-            places,
+            spots,
             commits: touches.iter().any(|touch| touch.writes && matches!(touch.region, Place::Input(_))),
             touches,
             checks: has_check(&kernel.body),
@@ -82,15 +85,17 @@ fn has_check(body: &[Stmt]) -> bool {
 
 /// Groups steps in rounds: one ends before a step that conflicts with one of it. Two steps of one part each are no reason,
 /// as both are in the same share. Another ends before the first step that writes to the model, and if indices are checked
-/// behind that, an empty one comes first, in which it is decided whether to go on.
-pub(crate) fn rounds(steps: &[Draft]) -> Vec<Round> {
+/// behind that, an empty one comes first, in which it is decided whether to go on. None reaches into a loop or out of one.
+pub(crate) fn rounds(steps: &[Draft], tree: &[Section]) -> Vec<Round> {
+    let mut borders = vec![];
+    tree.iter().for_each(|section| section.borders(&mut borders));
     let commit = steps.iter().position(|step| step.commits).unwrap_or(steps.len());
     let late_checks = steps[commit..].iter().any(|step| step.checks);
     let mut rounds = vec![];
     let mut since = 0;
     for (at, step) in steps.iter().enumerate() {
         let conflicts = |before: &Draft| (before.parts > 1 || step.parts > 1) && before.conflicts(step);
-        if at > since && (at == commit || steps[since..at].iter().any(conflicts)) {
+        if at > since && (at == commit || borders.contains(&at) || steps[since..at].iter().any(conflicts)) {
             rounds.push(Round { steps: since..at, commits: since >= commit });
             since = at;
         }
@@ -106,18 +111,22 @@ pub(crate) fn rounds(steps: &[Draft]) -> Vec<Round> {
 
 /// Where in the table of [`ready`] steps inputs and results stand.
 pub(crate) fn moving(steps: &[Draft]) -> Vec<(usize, Place)> {
-    let entries = steps.iter().flat_map(|step| step.places.iter().map(Some).chain([None])).enumerate();
+    let places = |step: &Draft| step.spots.iter().map(|spot| Some(spot.place)).chain([None]).collect::<Vec<_>>();
+    let entries = steps.iter().flat_map(places).enumerate();
     let moves = |place: &Place| matches!(place, Place::Input(_) | Place::Result(_));
-    entries.filter_map(|(at, place)| place.copied().filter(moves).map(|place| (at, place))).collect()
+    entries.filter_map(|(at, place)| place.filter(moves).map(|place| (at, place))).collect()
 }
 
 /// The steps as they are run.
 pub(crate) fn ready(steps: Vec<Draft>) -> Vec<Step> {
     let mut end = 0;
-    let step = |Draft { code, parts, places: buffers, .. }| {
+    let step = |Draft { code, parts, spots, .. }: Draft| {
         let table = end;
-        end += buffers.len() + 1;
-        Step { code, parts, buffers, table }
+        end += spots.len() + 1;
+        let slides = spots.iter().enumerate().filter(|(_, spot)| spot.slides());
+        let slides = slides.map(|(buffer, spot)| Slide { buffer, offset: spot.offset, moves: spot.moves });
+        let slides = slides.collect();
+        Step { code, parts, buffers: spots.iter().map(|spot| spot.place).collect(), table, slides }
     };
     steps.into_iter().map(step).collect()
 }
@@ -130,12 +139,12 @@ mod tests {
     fn step(parts: usize, reads: &[usize], writes: &[usize]) -> Draft {
         let touch = |&start: &usize, writes| Touch { region: Place::Arena(0), start, end: start + 8, writes };
         let touches = reads.iter().map(|at| touch(at, false)).chain(writes.iter().map(|at| touch(at, true)));
-        Draft { code: 0, parts, places: vec![], touches: touches.collect(), commits: false, checks: false }
+        Draft { code: 0, parts, spots: vec![], touches: touches.collect(), commits: false, checks: false }
     }
 
     /// Where the rounds end.
     fn ends<const N: usize>(steps: [Draft; N]) -> Vec<usize> {
-        rounds(&steps).iter().map(|round| round.steps.end).collect()
+        rounds(&steps, &[]).iter().map(|round| round.steps.end).collect()
     }
 
     #[test]
@@ -153,7 +162,7 @@ mod tests {
     fn all_indices_are_checked_before_the_model_changes() {
         let commit = |checks| Draft { commits: true, checks, ..step(2, &[], &[64]) };
         let of = |steps: &[Draft]| -> Vec<(Range<usize>, bool)> {
-            rounds(steps).into_iter().map(|round| (round.steps, round.commits)).collect()
+            rounds(steps, &[]).into_iter().map(|round| (round.steps, round.commits)).collect()
         };
         let checks = || Draft { checks: true, ..step(2, &[], &[0]) };
         assert_eq!(of(&[checks(), commit(false)]), [(0..1, false), (1..2, true)]);
@@ -176,7 +185,10 @@ mod tests {
 
     #[test]
     fn the_table_has_an_entry_for_each_buffer_and_a_fault_cell() {
-        let of = |places: &[Place]| Draft { places: places.to_vec(), ..step(1, &[], &[]) };
+        let of = |places: &[Place]| {
+            let spots = places.iter().map(|&place| Spot::at(place)).collect();
+            Draft { spots, ..step(1, &[], &[]) }
+        };
         let steps = || {
             vec![
                 of(&[Place::Input(3), Place::Arena(0)]),

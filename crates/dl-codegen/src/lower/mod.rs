@@ -89,6 +89,11 @@ pub fn group(graph: &Graph, fused: &Fused, index: usize) -> Result<Lowered, Lowe
         GroupKind::Pool => pool::lower(graph, fused, index)?,
         GroupKind::Scatter => index::lower(graph, fused, index)?,
         GroupKind::Contract => contract::lower(graph, fused, index)?,
+        // Its body has groups of its own.
+        GroupKind::Loop => {
+            let node = fused.groups[index].anchor.unwrap_or(NodeId(0));
+            return Err(LowerError { node, what: "a loop has no kernel".to_string() });
+        }
     };
     Ok(Lowered { kernels })
 }

@@ -67,7 +67,8 @@ fn check_ports(i: &Infer<'_>, scan: &Scan, body: &Graph) -> Result<(), OpError> 
     for (at, (input, arg)) in body.inputs.iter().zip(i.args).enumerate() {
         let expected = &PORTS[scan.port(at)];
         if input.kind != expected.1 || input.name != port(scan, at) {
-            return i.bad_attr("body", format!("must have the input `{}` in place of `{}`", port(scan, at), input.name));
+            return i
+                .bad_attr("body", format!("must have the input `{}` in place of `{}`", port(scan, at), input.name));
         }
         let inner = body.ty(input.node);
         let sliced = scan.is_slice(at);

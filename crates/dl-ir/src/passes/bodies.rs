@@ -27,10 +27,10 @@ pub fn run(graph: &Graph) -> Result<Graph, OpError> {
 
 /// A body after all passes.
 pub(super) fn simplified(body: &Graph) -> Result<Graph, OpError> {
-    super::run(body, PIPELINE, &mut Options { verify: false, ..Options::default() }).map_err(|PassError { pass, error }| {
-        match error {
+    super::run(body, PIPELINE, &mut Options { verify: false, ..Options::default() }).map_err(
+        |PassError { pass, error }| match error {
             VerifyError::Op { error, .. } => error,
             error => OpError::new(Op::Scan, Problem::Attr { name: "body", why: format!("pass `{pass}`: {error}") }),
-        }
-    })
+        },
+    )
 }

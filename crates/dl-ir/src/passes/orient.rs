@@ -19,8 +19,9 @@ pub fn run(graph: &Graph) -> Result<Graph, OpError> {
     rewrite(graph, |b, _, node| {
         let Some(body) = node.attrs.get_graph("body") else { return Ok(None) };
         let scan = Scan::of(&node.attrs);
-        let turned: Vec<usize> =
-            (scan.carries + scan.slices..node.args.len()).filter(|&at| is_read_by_rows(body, body.inputs[at].node)).collect();
+        let turned: Vec<usize> = (scan.carries + scan.slices..node.args.len())
+            .filter(|&at| is_read_by_rows(body, body.inputs[at].node))
+            .collect();
         if turned.is_empty() {
             return Ok(None);
         }

@@ -143,7 +143,8 @@ impl Builder {
         };
         for (what, nodes) in [(0, &open.carries), (1, &open.slices)] {
             for (at, &node) in nodes.iter().enumerate() {
-                let new = split.input(format!("{}.{at}", PORTS[what].0), PORTS[what].1, &taken[node.index() - first].ty);
+                let new =
+                    split.input(format!("{}.{at}", PORTS[what].0), PORTS[what].1, &taken[node.index() - first].ty);
                 split.inner.insert(node, new);
             }
         }

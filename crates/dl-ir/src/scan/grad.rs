@@ -19,8 +19,13 @@ use crate::types::Type;
 pub(crate) fn flows(body: &Graph, args: &[bool]) -> Vec<bool> {
     let mut marked = args.to_vec();
     loop {
-        let from: Vec<NodeId> =
-            body.inputs.iter().zip(&marked).filter(|(input, m)| **m && is_float(body, input.node)).map(|(i, _)| i.node).collect();
+        let from: Vec<NodeId> = body
+            .inputs
+            .iter()
+            .zip(&marked)
+            .filter(|(input, m)| **m && is_float(body, input.node))
+            .map(|(i, _)| i.node)
+            .collect();
         let carries = carriers(body, &from);
         let outputs: Vec<bool> = body.outputs.iter().map(|o| carries[o.node.index()]).collect();
         let mut changed = false;
@@ -57,7 +62,8 @@ pub(crate) fn gradient(
     for (k, passes) in flows(&body, wanted).into_iter().take(scan.carries).enumerate() {
         marked[k] |= passes;
     }
-    let wrt: Vec<usize> = (0..node.args.len()).filter(|&at| marked[at] && is_float(&body, body.inputs[at].node)).collect();
+    let wrt: Vec<usize> =
+        (0..node.args.len()).filter(|&at| marked[at] && is_float(&body, body.inputs[at].node)).collect();
     let carried: Vec<usize> = wrt.iter().copied().filter(|&at| at < scan.carries).collect();
     let given: Vec<usize> = (scan.carries..body.outputs.len()).filter(|&o| cotangent(o).is_some()).collect();
 

@@ -39,26 +39,13 @@ pub const CASES: &[Case] = &[
             Ok((vec![next], vec![next]))
         },
     },
+    Case { name: "lstm", init: &[&[2, 4], &[2, 4]], slices: &[&[2, 16]], consts: &[&[16, 4]], body: lstm },
     Case {
-        name: "lstm",
-        init: &[&[2, 4], &[2, 4]],
-        slices: &[&[2, 16]],
-        consts: &[&[16, 4]],
-        body: |b, carry, slice, w| {
-            let h = b.dot(carry[0], w[0], &[], &[(1, 1)])?;
-            let gates = b.add(slice[0], h)?;
-            let mut gate = |b: &mut Builder, at: i64| {
-                b.slice(gates, &[0.into(), (4 * at).into()], &[2.into(), (4 * at + 4).into()], &[1, 1])
-            };
-            let gates = [gate(b, 0)?, gate(b, 1)?, gate(b, 2)?, gate(b, 3)?];
-            let (i, f, o) = (b.sigmoid(gates[0])?, b.sigmoid(gates[1])?, b.sigmoid(gates[3])?);
-            let g = b.tanh(gates[2])?;
-            let (kept, new) = (b.mul(f, carry[1])?, b.mul(i, g)?);
-            let c = b.add(kept, new)?;
-            let t = b.tanh(c)?;
-            let h = b.mul(o, t)?;
-            Ok((vec![h, c], vec![h]))
-        },
+        name: "lstm_of_many_units",
+        init: &[&[24, 72], &[24, 72]],
+        slices: &[&[24, 288]],
+        consts: &[&[288, 72]],
+        body: lstm,
     },
     Case {
         name: "swap",
@@ -101,6 +88,29 @@ pub const CASES: &[Case] = &[
         },
     },
 ];
+
+fn lstm(
+    b: &mut Builder,
+    carry: &[NodeId],
+    slice: &[NodeId],
+    w: &[NodeId],
+) -> Result<(Vec<NodeId>, Vec<NodeId>), OpError> {
+    let h = b.dot(carry[0], w[0], &[], &[(1, 1)])?;
+    let gates = b.add(slice[0], h)?;
+    let shape = b.shape(carry[0]).to_vec();
+    let gate = |b: &mut Builder, at: i64| {
+        let (from, to) = (shape[1].clone() * Dim::from(at), shape[1].clone() * Dim::from(at + 1));
+        b.slice(gates, &[0.into(), from], &[shape[0].clone(), to], &[1, 1])
+    };
+    let gates = [gate(b, 0)?, gate(b, 1)?, gate(b, 2)?, gate(b, 3)?];
+    let (i, f, o) = (b.sigmoid(gates[0])?, b.sigmoid(gates[1])?, b.sigmoid(gates[3])?);
+    let g = b.tanh(gates[2])?;
+    let (kept, new) = (b.mul(f, carry[1])?, b.mul(i, g)?);
+    let c = b.add(kept, new)?;
+    let t = b.tanh(c)?;
+    let h = b.mul(o, t)?;
+    Ok((vec![h, c], vec![h]))
+}
 
 impl Case {
     /// The case with so many iterations as a loop or written out, with a loss of all results and its gradients.
