@@ -12,9 +12,9 @@ use dl_ir::passes::{self, Options};
 use dl_ir::plan::fuse;
 use dl_ir::{Builder, DType, Graph, InputKind, NodeId, Role, Type, autodiff};
 
-fn layer(b: &mut Builder, prefix: &str, name: &str, given: &[Given], x: &[NodeId]) -> NodeId {
+fn layer(b: &mut Builder, prefix: &str, name: &str, given: &[Given], x: NodeId) -> NodeId {
     let layer = nn::layer(name).unwrap().with(given).unwrap();
-    layer.call(b, prefix, x).unwrap_or_else(|e| panic!("{name}: {e:?}"))
+    layer.apply(b, prefix, x).unwrap_or_else(|e| panic!("{name}: {e:?}"))
 }
 
 /// A step of gradient descent of the network that the examples train on digits.
@@ -27,15 +27,15 @@ fn lenet() -> Graph {
     let mut h = image;
     for (name, channels) in [("conv1", map(1, 32)), ("conv2", map(32, 64))] {
         let given = [channels, Given::named("kernel", 3), Given::named("padding", 1)];
-        h = layer(&mut b, name, "Conv2d", &given, &[h]);
-        h = layer(&mut b, "", "Relu", &[], &[h]);
-        h = layer(&mut b, "", "MaxPool2d", &[Given::positional(2)], &[h]);
+        h = layer(&mut b, name, "Conv2d", &given, h);
+        h = layer(&mut b, "", "Relu", &[], h);
+        h = layer(&mut b, "", "MaxPool2d", &[Given::positional(2)], h);
     }
-    h = layer(&mut b, "", "Flatten", &[], &[h]);
-    h = layer(&mut b, "head.0", "Linear", &[map(64 * 7 * 7, 128)], &[h]);
-    h = layer(&mut b, "", "Relu", &[], &[h]);
-    h = layer(&mut b, "", "Dropout", &[Given::positional(0.25)], &[h]);
-    h = layer(&mut b, "head.3", "Linear", &[map(128, 10)], &[h]);
+    h = layer(&mut b, "", "Flatten", &[], h);
+    h = layer(&mut b, "head.0", "Linear", &[map(64 * 7 * 7, 128)], h);
+    h = layer(&mut b, "", "Relu", &[], h);
+    h = layer(&mut b, "", "Dropout", &[Given::positional(0.25)], h);
+    h = layer(&mut b, "head.3", "Linear", &[map(128, 10)], h);
     let loss = nn::method("cross_entropy").unwrap();
     let args = loss.bind(&[Given::positional(h), Given::positional(label)]).unwrap();
     let Value::Tensor(loss) = loss.build(&mut b, &args).unwrap() else { panic!("a loss is a tensor") };

@@ -12,7 +12,7 @@ use nn::{count, dim, eval, grad, ints, layer, map, named, pos, refusal, ty, type
 fn refused(name: &str, args: &[dl_ir::nn::Given], operand: &str) -> String {
     let mut b = Builder::new();
     let x = b.input(InputKind::Arg, "x", ty(operand));
-    let error = layer(name, args).unwrap().call(&mut b, "l", &[x]).unwrap_err();
+    let error = layer(name, args).unwrap().apply(&mut b, "l", x).unwrap_err();
     error.describe(&format!("`l` ({name})"), &["`x`".to_string()])
 }
 
@@ -231,9 +231,9 @@ fn dropout_follows_the_mode() {
     let mut b = Builder::new();
     let x = b.input(InputKind::Arg, "x", ty("f32[64, 64]"));
     let dropout = layer("Dropout", &[pos(0.25)]).unwrap();
-    assert_eq!(dropout.call(&mut b, "d", &[x]), Ok(x), "the identity in evaluation");
+    assert_eq!(dropout.apply(&mut b, "d", x), Ok(x), "the identity in evaluation");
     b.training = true;
-    let y = dropout.call(&mut b, "d", &[x]).unwrap();
+    let y = dropout.apply(&mut b, "d", x).unwrap();
     b.output(Role::Result, y);
     let inputs = Inputs::from([
         ("x".to_string(), Tensor::f32s(&[64, 64], &[1.0; 4096])),
@@ -250,11 +250,11 @@ fn batch_norm_updates_once_for_each_call() {
     let norm = layer("BatchNorm1d", &[pos(1), named("momentum", 0.5)]).unwrap();
     let mut b = Builder::new();
     let x = b.input(InputKind::Arg, "x", ty("f32[2, 1]"));
-    norm.call(&mut b, "n", &[x]).unwrap();
+    norm.apply(&mut b, "n", x).unwrap();
     assert!(b.graph.outputs.is_empty(), "nothing is updated in evaluation");
     b.training = true;
-    norm.call(&mut b, "n", &[x]).unwrap();
-    norm.call(&mut b, "n", &[x]).unwrap();
+    norm.apply(&mut b, "n", x).unwrap();
+    norm.apply(&mut b, "n", x).unwrap();
     let graph = b.finish();
     let roles: Vec<String> = graph.outputs.iter().map(|o| format!("{:?}", o.role)).collect();
     assert_eq!(
@@ -273,7 +273,7 @@ fn batch_norm_updates_once_for_each_call() {
     let mut b = Builder::new();
     b.training = true;
     let single = b.input(InputKind::Arg, "x", ty("f32[1, 1]"));
-    let error = norm.call(&mut b, "n", &[single]).unwrap_err().describe("`n`", &["`x`".into()]);
+    let error = norm.apply(&mut b, "n", single).unwrap_err().describe("`n`", &["`x`".into()]);
     assert!(error.contains("more than one element a channel"), "{error}");
 }
 
@@ -282,8 +282,8 @@ fn shared_layers_share_parameters() {
     let linear = layer("Linear", &[map(3, 3)]).unwrap();
     let mut b = Builder::new();
     let x = b.input(InputKind::Arg, "x", ty("f32[N, 3]"));
-    let y = linear.call(&mut b, "head.0", &[x]).unwrap();
-    linear.call(&mut b, "head.0", &[y]).unwrap();
+    let y = linear.apply(&mut b, "head.0", x).unwrap();
+    linear.apply(&mut b, "head.0", y).unwrap();
     let inputs: Vec<&str> = b.graph.inputs.iter().map(|i| i.name.as_str()).collect();
     assert_eq!(inputs, ["x", "head.0.weight", "head.0.bias"]);
 }
@@ -294,7 +294,7 @@ fn same_padding_keeps_the_size() {
         let args = [map(1, 2), pos(kernel), named("padding", "same"), named("dilation", dilation)];
         let mut b = Builder::new();
         let x = b.input(InputKind::Arg, "x", ty("f32[N, 1, H, 9]"));
-        let y = layer("Conv2d", &args).unwrap().call(&mut b, "c", &[x]).unwrap();
+        let y = layer("Conv2d", &args).unwrap().apply(&mut b, "c", x).unwrap();
         assert_eq!(b.ty(y).to_string(), "f32[N, 2, H, 9]", "kernel {kernel}");
     }
 }

@@ -16,13 +16,13 @@ fn lenet() -> Graph {
             Given::named("kernel", 3),
             Given::named("padding", 1),
         ];
-        let h = nn::layer("Conv2d").unwrap().with(&args).unwrap().call(b, name, &[x]).unwrap();
+        let h = nn::layer("Conv2d").unwrap().with(&args).unwrap().apply(b, name, x).unwrap();
         let h = method(b, "relu", &[Given::positional(h)]);
         method(b, "max_pool2d", &[Given::positional(h), Given::positional(2)])
     };
     let linear = |b: &mut Builder, name, x, features: (i64, i64)| {
         let args = [Given::positional(Value::Map(features.0.into(), features.1.into()))];
-        nn::layer("Linear").unwrap().with(&args).unwrap().call(b, name, &[x]).unwrap()
+        nn::layer("Linear").unwrap().with(&args).unwrap().apply(b, name, x).unwrap()
     };
     let h = conv(&mut b, "conv1", image, (1, 32));
     let h = conv(&mut b, "conv2", h, (32, 64));

@@ -148,7 +148,7 @@ fn layers_never_panic() {
             let given = dice.arguments(&mut b, layer.params);
             let Ok(layer) = layer.with(&given) else { continue };
             let Value::Tensor(x) = dice.tensor(&mut b) else { continue };
-            match layer.call(&mut b, "l", &[x]) {
+            match layer.apply(&mut b, "l", x) {
                 Ok(node) => {
                     built += 1;
                     b.output(Role::Result, node);

@@ -374,6 +374,28 @@ impl Args {
         })
     }
 
+    /// How many arguments were given.
+    pub(super) fn count(&self) -> usize {
+        self.given.len()
+    }
+
+    /// These arguments and then `rest`, as those of one call.
+    pub(super) fn followed_by(&self, rest: &Args) -> Args {
+        let mut all = self.clone();
+        let moved = |e: &Entry| Entry { at: e.at.map(|at| at + self.given.len()), ..e.clone() };
+        all.entries.extend(rest.entries.iter().map(moved));
+        all.names.extend(rest.names.iter().cloned());
+        all.given.extend(rest.given.iter().cloned());
+        all
+    }
+
+    /// The position of the tensor of that name, or of the first in its list, among all tensors given: what
+    /// [`CallError`](super::CallError) counts operands by.
+    pub fn input(&self, name: &str) -> usize {
+        let at = self.entry(name).and_then(|e| e.at).unwrap_or(0);
+        self.given[..at].iter().map(|g| g.value.tensors()).sum()
+    }
+
     /// The call as given, with `change` in place of what was given for arguments of those names.
     pub fn written(&self, change: &[(&str, Value)]) -> String {
         let mut parts = vec![];

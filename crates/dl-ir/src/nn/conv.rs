@@ -1,14 +1,14 @@
 //! Convolutions.
 
 use super::args::Args;
-use super::error::{ArgError, CallError};
-use super::layer::{Body, Call, LayerDef, trainable};
+use super::common::{Made, made};
+use super::error::ArgError;
+use super::layer::{Append, Call, Declare, LayerDef, trainable};
 use super::linear::{BIAS, along_channels, positive_dim};
 use super::params::{Default, Kind, Param};
 use super::pool::{LAYOUTS, too_small};
 use crate::attrs::Attrs;
 use crate::dim::Dim;
-use crate::graph::NodeId;
 use crate::module::{Init, ParamDecl};
 use crate::op::Op;
 use crate::types::DType;
@@ -28,13 +28,8 @@ const PARAMS: &[Param] = &[
     BIAS,
 ];
 
-const fn conv(
-    name: &'static str,
-    doc: &'static str,
-    declare: fn(&Args) -> Result<Vec<ParamDecl>, ArgError>,
-    call: fn(&mut Call<'_>) -> Result<NodeId, CallError>,
-) -> LayerDef {
-    LayerDef { name, doc, params: PARAMS, body: Body::Own { declare, call } }
+const fn conv(name: &'static str, doc: &'static str, declare: Declare, call: Append) -> LayerDef {
+    LayerDef::own(name, doc, PARAMS, declare, call)
 }
 
 /// The layers of this file.
@@ -80,7 +75,7 @@ fn declare(args: &Args, spatial: usize) -> Result<Vec<ParamDecl>, ArgError> {
     Ok(params)
 }
 
-fn call(c: &mut Call<'_>, spatial: usize) -> Result<NodeId, CallError> {
+fn call(c: &mut Call<'_>, spatial: usize) -> Made {
     c.check_f32()?;
     c.check_rank(spatial + 2, LAYOUTS[spatial - 1])?;
     let (from, _) = c.args().map("in");
@@ -88,14 +83,14 @@ fn call(c: &mut Call<'_>, spatial: usize) -> Result<NodeId, CallError> {
     let attrs = Geometry::of(c.args(), spatial)?.attrs();
     let attrs = attrs.int("groups", c.args().int("groups")).word("layout", "first");
     let x = c.x();
-    let Some(weight) = c.param("weight") else { return Ok(x) };
+    let Some(weight) = c.param("weight") else { return Ok(x.into()) };
     let y = c.b.push(Op::Conv, &[x, weight], attrs).map_err(too_small)?;
     match c.param("bias") {
         Some(bias) => {
             let bias = along_channels(c, bias)?;
-            Ok(c.b.add(y, bias)?)
+            made(c.b.add(y, bias))
         }
-        None => Ok(y),
+        None => Ok(y.into()),
     }
 }
 

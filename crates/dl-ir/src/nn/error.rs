@@ -40,7 +40,7 @@ impl fmt::Display for ArgError {
 
 impl std::error::Error for ArgError {}
 
-/// Why a call is refused. `input` counts the call's tensors from 0 in the order of the definition's arguments.
+/// Why a call is refused. `input` counts the call's tensors from 0 in the order in which they were given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
     /// An axis of an operand has another size than the layer was declared with.
@@ -89,8 +89,10 @@ pub enum CallError {
     },
     /// Anything else about the operands: a sentence with `{0}`, `{1}` … in place of the operands.
     Inputs(String),
-    /// An argument that does not fit these operands.
+    /// An argument that does not fit these operands: of the method, or of the layer's declaration.
     Arg(ArgError),
+    /// An argument of a layer's call that does not fit the others.
+    Given(ArgError),
     /// An op refused what the layer gave it.
     Op(OpError),
 }
@@ -131,7 +133,7 @@ impl CallError {
                 let filled = (0..inputs.len()).fold(sentence.clone(), |s, i| s.replace(&format!("{{{i}}}"), &name(i)));
                 format!("{callee}: {filled}")
             }
-            CallError::Arg(error) => error.message.clone(),
+            CallError::Arg(error) | CallError::Given(error) => error.message.clone(),
             CallError::Op(error) => format!("{callee}: {}", error.problem),
         }
     }

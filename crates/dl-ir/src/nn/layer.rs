@@ -1,6 +1,7 @@
 //! Layers: parameters of their own, and the call that uses them.
 
 use super::args::{Args, bind};
+use super::common::X;
 use super::error::{ArgError, CallError};
 use super::method::MethodDef;
 use super::params::Param;
@@ -11,16 +12,32 @@ use crate::graph::{InputKind, NodeId, Role};
 use crate::module::{Init, ParamDecl};
 use crate::types::{DType, Type};
 
+/// What the call of most layers takes: one tensor.
+pub const ONE_TENSOR: &[Param] = &[X];
+
 /// A kind of layer.
 pub struct LayerDef {
     /// Its name.
     pub name: &'static str,
     /// What it computes, in a line.
     pub doc: &'static str,
-    /// Its arguments.
+    /// The arguments of its declaration.
     pub params: &'static [Param],
+    /// The arguments of its calls; the first is a tensor.
+    pub takes: &'static [Param],
+    /// What a sequence passes on, where a call gives several results.
+    pub passes: Passes,
     /// How it is built.
     pub body: Body,
+}
+
+/// What a layer with several results passes on in a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passes {
+    /// The result if it is one tensor; a layer with several results is called by itself.
+    One,
+    /// The first of its results, which its documentation says.
+    First,
 }
 
 /// How a layer is built.
@@ -28,19 +45,51 @@ pub enum Body {
     /// With parameters of its own.
     Own {
         /// Its parameters and buffers, under local names (`weight`), in the order of the state dict.
-        declare: fn(&Args) -> Result<Vec<ParamDecl>, ArgError>,
+        declare: Declare,
         /// Appends a call.
-        call: fn(&mut Call<'_>) -> Result<NodeId, CallError>,
+        call: Append,
     },
-    /// The method, with the layer's arguments after the receiver.
+    /// The method, with the layer's arguments after those of the call.
     Method(&'static MethodDef),
 }
 
+/// The parameters of a layer by its arguments.
+pub type Declare = fn(&Args) -> Result<Vec<ParamDecl>, ArgError>;
+
+/// Appends a call of a layer: a tensor, or a list of several results.
+pub type Append = fn(&mut Call<'_>) -> Result<Value, CallError>;
+
 impl LayerDef {
+    /// A layer with parameters of its own, called with one tensor.
+    pub const fn own(
+        name: &'static str,
+        doc: &'static str,
+        params: &'static [Param],
+        declare: Declare,
+        call: Append,
+    ) -> LayerDef {
+        LayerDef { name, doc, params, takes: ONE_TENSOR, passes: Passes::One, body: Body::Own { declare, call } }
+    }
+
     /// The method as a layer without parameters.
     pub const fn of(name: &'static str, method: &'static MethodDef) -> LayerDef {
-        let (_, params) = method.params.split_at(1);
-        LayerDef { name, doc: method.doc, params, body: Body::Method(method) }
+        LayerDef::of_first(name, method, 1)
+    }
+
+    /// The method as a layer without parameters, whose call takes the first `operands` of its arguments.
+    pub const fn of_first(name: &'static str, method: &'static MethodDef, operands: usize) -> LayerDef {
+        let (takes, params) = method.params.split_at(operands);
+        LayerDef { name, doc: method.doc, params, takes, passes: Passes::One, body: Body::Method(method) }
+    }
+
+    /// The layer, called with these arguments.
+    pub const fn taking(self, takes: &'static [Param]) -> LayerDef {
+        LayerDef { takes, ..self }
+    }
+
+    /// The layer, of whose several results a sequence passes on the first.
+    pub const fn passing_first(self) -> LayerDef {
+        LayerDef { passes: Passes::First, ..self }
     }
 
     /// The layer with arguments.
@@ -53,7 +102,7 @@ impl LayerDef {
             Body::Own { declare, .. } => declare(&args).map_err(|e| vec![e])?,
             Body::Method(_) => vec![],
         };
-        Ok(Layer { def: self, args, given: given.to_vec(), params })
+        Ok(Layer { def: self, args, params })
     }
 }
 
@@ -64,7 +113,6 @@ pub struct Layer {
     pub def: &'static LayerDef,
     /// Its arguments.
     pub args: Args,
-    given: Vec<Given>,
     /// Its parameters and buffers, under local names.
     pub params: Vec<ParamDecl>,
 }
@@ -75,36 +123,48 @@ impl Layer {
         self.args.written(&[])
     }
 
-    /// Appends a call on `inputs`. `prefix` is the layer's name in the model (`head.0`): the parameters in use become
-    /// inputs of the graph under `prefix.weight` and so on. New values of buffers become [`Role::Update`] outputs; a
-    /// second call of the same layer continues from them.
+    /// Binds the arguments of a call; `callee` is what it is called by.
     ///
     /// # Errors
-    /// If the operands do not fit the layer.
-    pub fn call(&self, b: &mut Builder, prefix: &str, inputs: &[NodeId]) -> Result<NodeId, CallError> {
-        if inputs.len() != 1 {
-            return Err(CallError::Inputs(format!("takes one tensor, but {} are given", inputs.len())));
-        }
+    /// Every argument that is unknown, missing, given twice, one too many, or of another kind.
+    pub fn bind(&self, callee: &str, given: &[Given]) -> Result<Args, Vec<ArgError>> {
+        bind(callee, self.def.takes, given)
+    }
+
+    /// Appends a call with arguments bound by [`Layer::bind`]; the result is a tensor, or a list of several. `prefix`
+    /// is the layer's name in the model (`head.0`): the parameters in use become inputs of the graph under
+    /// `prefix.weight` and so on. New values of buffers become [`Role::Update`] outputs; a second call of the same
+    /// layer continues from them.
+    ///
+    /// # Errors
+    /// If the operands do not fit the layer. [`CallError::Arg`] is about an argument of the declaration,
+    /// [`CallError::Given`] about one of the call.
+    pub fn call(&self, b: &mut Builder, prefix: &str, given: &Args) -> Result<Value, CallError> {
         match &self.def.body {
-            Body::Own { call, .. } => call(&mut Call { b, layer: self, prefix, inputs }),
-            Body::Method(method) => {
-                let mut given: Vec<Given> = inputs.iter().map(|&x| Given::positional(x)).collect();
-                given.extend(self.given.iter().cloned());
-                let shift = |mut e: ArgError| {
-                    e.at = e.at.and_then(|at| at.checked_sub(inputs.len()));
-                    CallError::Arg(e)
-                };
-                let first = |errors: Vec<ArgError>| {
-                    errors.into_iter().next().map_or_else(|| CallError::Inputs(String::new()), shift)
-                };
-                let args = method.bind(&given).map_err(first)?;
-                match method.build(b, &args) {
-                    Ok(Value::Tensor(node)) => Ok(node),
-                    Ok(other) => Err(CallError::Inputs(format!("gives {}, not a tensor", other.describe()))),
-                    Err(CallError::Arg(e)) => Err(shift(e)),
-                    Err(e) => Err(e),
-                }
-            }
+            Body::Own { call, .. } => call(&mut Call { b, layer: self, prefix, given }),
+            Body::Method(method) => method.build(b, &given.followed_by(&self.args)).map_err(|error| match error {
+                CallError::Arg(mut error) => match error.at.map(|at| at.checked_sub(given.count())) {
+                    Some(None) => CallError::Given(error),
+                    at => {
+                        error.at = at.flatten();
+                        CallError::Arg(error)
+                    }
+                },
+                error => error,
+            }),
+        }
+    }
+
+    /// Appends a call on one tensor that gives one tensor.
+    ///
+    /// # Errors
+    /// As [`Layer::call`]; also if the layer takes or gives more.
+    pub fn apply(&self, b: &mut Builder, prefix: &str, x: NodeId) -> Result<NodeId, CallError> {
+        let given = self.bind(prefix, &[Given::positional(x)]);
+        let given = given.map_err(|mut errors| CallError::Given(errors.remove(0)))?;
+        match self.call(b, prefix, &given)? {
+            Value::Tensor(node) => Ok(node),
+            other => Err(CallError::Inputs(format!("gives {}, not a tensor", other.describe()))),
         }
     }
 }
@@ -116,8 +176,8 @@ pub struct Call<'a> {
     /// The layer.
     pub layer: &'a Layer,
     prefix: &'a str,
-    /// The operands.
-    pub inputs: &'a [NodeId],
+    /// The arguments of the call.
+    pub given: &'a Args,
 }
 
 impl Call<'_> {
@@ -128,12 +188,12 @@ impl Call<'_> {
 
     /// The first operand.
     pub fn x(&self) -> NodeId {
-        self.inputs[0]
+        self.given.tensor(self.layer.def.takes[0].name)
     }
 
     /// The first operand's type.
     pub fn ty(&self) -> Type {
-        self.b.ty(self.inputs[0]).clone()
+        self.b.ty(self.x()).clone()
     }
 
     fn full_name(&self, local: &str) -> String {
@@ -208,4 +268,51 @@ pub fn trainable(name: &str, dtype: DType, shape: Vec<Dim>, init: Init) -> Param
 /// A tensor of the layer that is not trained.
 pub fn buffer(name: &str, dtype: DType, shape: Vec<Dim>, init: Init) -> ParamDecl {
     ParamDecl { trainable: false, ..trainable(name, dtype, shape, init) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::params::{Default, Kind};
+    use super::*;
+
+    /// The sum and the difference of its operands, of which the second may be left out.
+    static BOTH: LayerDef = LayerDef::own(
+        "Both",
+        "",
+        &[],
+        |_| Ok(vec![]),
+        |c| {
+            let (x, y) = (c.x(), c.given.tensor_if("y").unwrap_or(c.x()));
+            if c.given.bool("even") && !c.ty().shape[0].is(2) {
+                return Err(CallError::Given(c.given.error("even", "not even")));
+            }
+            Ok(vec![c.b.add(x, y)?, c.b.sub(x, y)?].into())
+        },
+    )
+    .taking(&[
+        X,
+        Param::optional("y", Kind::Tensor, Default::Absent, "another"),
+        Param::optional("even", Kind::Bool, Default::Bool(false), "whether the size must be 2"),
+    ])
+    .passing_first();
+
+    #[test]
+    fn a_call_takes_several_tensors_and_gives_several_results() {
+        let mut b = Builder::new();
+        let [x, y] = ["x", "y"].map(|name| b.input(InputKind::Arg, name, Type::new(DType::F32, [3i64])));
+        let layer = BOTH.with(&[]).unwrap();
+        let mut call = |given: &[Given]| layer.call(&mut b, "both", &layer.bind("both", given).unwrap());
+        let (one, two, named) = (Given::positional(x), Given::positional(y), Given::named("y", y));
+        let results = |value: Value| if let Value::List(items) = value { items.len() } else { 0 };
+        for given in [&[one.clone()][..], &[one.clone(), two], &[one.clone(), named]] {
+            assert_eq!(results(call(given).unwrap()), 2);
+        }
+        let refused = call(&[one.clone(), Given::named("even", true)]).unwrap_err();
+        assert!(matches!(&refused, CallError::Given(e) if e.at == Some(1)), "{refused:?}");
+        let unknown = layer.bind("both", &[one.clone(), Given::named("evn", true)]).unwrap_err();
+        assert_eq!(unknown[0].message, "`both` has no argument `evn`; did you mean `even`?");
+        let missing = layer.bind("both", &[]).unwrap_err();
+        assert_eq!(missing[0].message, "`both` needs `x`, the tensor: it is `both(x, y = .., even = false)`");
+        assert!(layer.apply(&mut b, "both", x).unwrap_err().to_string().contains("gives a list of 2"));
+    }
 }

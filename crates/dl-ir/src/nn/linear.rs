@@ -1,10 +1,10 @@
 //! Layers that multiply by a matrix or look up its rows.
 
 use super::args::Args;
-use super::common::positive;
+use super::common::{Made, made, positive};
 use super::error::{ArgError, CallError};
 use super::index::{take, whole_numbers};
-use super::layer::{Body, Call, LayerDef, trainable};
+use super::layer::{Call, LayerDef, trainable};
 use super::params::{Default, Kind, Param};
 use crate::dim::Dim;
 use crate::graph::NodeId;
@@ -16,36 +16,36 @@ pub const BIAS: Param = Param::optional("bias", Kind::Bool, Default::Bool(true),
 
 /// The layers of this file.
 pub const LAYERS: &[LayerDef] = &[
-    LayerDef {
-        name: "Linear",
-        doc: "x * weight^T + bias over the last axis; weight is [out, in], bias [out]",
-        params: &[Param::required("in", Kind::Map { pair: false }, "features of x => features of the result"), BIAS],
-        body: Body::Own { declare: declare_linear, call: call_linear },
-    },
-    LayerDef {
-        name: "Embedding",
-        doc: "a row of weight, [vocab, dim], for each index; an index out of range is an error at run time",
-        params: &[
+    LayerDef::own(
+        "Linear",
+        "x * weight^T + bias over the last axis; weight is [out, in], bias [out]",
+        &[Param::required("in", Kind::Map { pair: false }, "features of x => features of the result"), BIAS],
+        declare_linear,
+        call_linear,
+    ),
+    LayerDef::own(
+        "Embedding",
+        "a row of weight, [vocab, dim], for each index; an index out of range is an error at run time",
+        &[
             Param::required("vocab", Kind::Map { pair: true }, "how many rows => how long they are"),
             Param::optional("padding_idx", Kind::Int, Default::Absent, "an index whose row gets no gradient"),
         ],
-        body: Body::Own { declare: declare_embedding, call: call_embedding },
-    },
-    LayerDef {
-        name: "PRelu",
-        doc: "x where positive, else weight * x; weight is [channels], along axis 1",
-        params: &[
+        declare_embedding,
+        call_embedding,
+    ),
+    LayerDef::own(
+        "PRelu",
+        "x where positive, else weight * x; weight is [channels], along axis 1",
+        &[
             Param::optional("channels", Kind::Dim, Default::Int(1), "slopes: 1, or one for each channel"),
             Param::optional("init", Kind::Float, Default::Float(0.25), "the slope to begin with"),
         ],
-        body: Body::Own {
-            declare: |a| {
-                positive_dim(a, "channels", &a.dim("channels"))?;
-                Ok(vec![trainable("weight", DType::F32, vec![a.dim("channels")], Init::Full(a.float("init")))])
-            },
-            call: call_prelu,
+        |a| {
+            positive_dim(a, "channels", &a.dim("channels"))?;
+            Ok(vec![trainable("weight", DType::F32, vec![a.dim("channels")], Init::Full(a.float("init")))])
         },
-    },
+        call_prelu,
+    ),
 ];
 
 /// Refuses a size known to be below one.
@@ -71,7 +71,7 @@ fn declare_linear(args: &Args) -> Result<Vec<ParamDecl>, ArgError> {
     Ok(params)
 }
 
-fn call_linear(c: &mut Call<'_>) -> Result<NodeId, CallError> {
+fn call_linear(c: &mut Call<'_>) -> Made {
     let (x, rank) = (c.x(), c.ty().rank());
     c.check_f32()?;
     if rank == 0 {
@@ -80,11 +80,11 @@ fn call_linear(c: &mut Call<'_>) -> Result<NodeId, CallError> {
     }
     let (from, _) = c.args().map("in");
     c.check_features("in", rank - 1, "features", &from)?;
-    let Some(weight) = c.param("weight") else { return Ok(x) };
+    let Some(weight) = c.param("weight") else { return Ok(x.into()) };
     let product = c.b.dot(x, weight, &[], &[(rank - 1, 1)])?;
     match c.param("bias") {
-        Some(bias) => Ok(c.b.add(product, bias)?),
-        None => Ok(product),
+        Some(bias) => made(c.b.add(product, bias)),
+        None => Ok(product.into()),
     }
 }
 
@@ -102,27 +102,27 @@ fn declare_embedding(args: &Args) -> Result<Vec<ParamDecl>, ArgError> {
     Ok(vec![trainable("weight", DType::F32, vec![vocab, dim], Init::Normal(0.0, 1.0))])
 }
 
-fn call_embedding(c: &mut Call<'_>) -> Result<NodeId, CallError> {
+fn call_embedding(c: &mut Call<'_>) -> Made {
     let x = c.x();
     let index = whole_numbers(c.b, 0, x)?;
-    let Some(weight) = c.param("weight") else { return Ok(x) };
+    let Some(weight) = c.param("weight") else { return Ok(x.into()) };
     let rows = take(c.b, weight, index, 0)?;
     if c.args().get("padding_idx").is_none() {
-        return Ok(rows);
+        return Ok(rows.into());
     }
     let padding = c.b.constant(DType::I64, c.args().int("padding_idx") as f64);
     let padded = c.b.eq(index, padding)?;
     let last = c.b.rank(padded);
     let padded = super::common::unsqueeze(c.b, padded, last)?;
     let fixed = c.b.detach(rows)?;
-    Ok(c.b.select(padded, fixed, rows)?)
+    made(c.b.select(padded, fixed, rows))
 }
 
-fn call_prelu(c: &mut Call<'_>) -> Result<NodeId, CallError> {
+fn call_prelu(c: &mut Call<'_>) -> Made {
     let (x, ty) = (c.x(), c.ty());
     c.check_f32()?;
     let channels = c.args().dim("channels");
-    let Some(mut weight) = c.param("weight") else { return Ok(x) };
+    let Some(mut weight) = c.param("weight") else { return Ok(x.into()) };
     if !channels.is(1) {
         if ty.rank() < 2 {
             let (expected, fix) = ("at least 2 axes, [N, C, ..]".to_string(), None);
@@ -132,7 +132,7 @@ fn call_prelu(c: &mut Call<'_>) -> Result<NodeId, CallError> {
         weight = along_channels(c, weight)?;
     }
     let (on, below) = (positive(c.b, x)?, c.b.mul(x, weight)?);
-    Ok(c.b.select(on, x, below)?)
+    made(c.b.select(on, x, below))
 }
 
 /// A vector `[C]` in a shape that broadcasts along axis 1 of the operand.

@@ -10,7 +10,7 @@
 //! let mut b = Builder::new();
 //! let x = b.input(InputKind::Arg, "x", Type::new(DType::F32, [Dim::sym("N"), Dim::from(784)]));
 //! let linear = nn::layer("Linear").unwrap().with(&[Given::positional(Value::Map(784.into(), 10.into()))]).unwrap();
-//! let y = linear.call(&mut b, "head", &[x]).unwrap(); // declares head.weight and head.bias
+//! let y = linear.apply(&mut b, "head", x).unwrap(); // declares head.weight and head.bias
 //! let softmax = nn::method("softmax").unwrap();
 //! let args = softmax.bind(&[Given::positional(y), Given::named("axis", -1)]).unwrap();
 //! assert_eq!(softmax.build(&mut b, &args).unwrap(), Value::Tensor(dl_ir::NodeId(b.graph.nodes.len() as u32 - 1)));
@@ -40,7 +40,7 @@ mod value;
 
 pub use args::{Args, bind};
 pub use error::{ArgError, CallError};
-pub use layer::{Body, Call, Layer, LayerDef};
+pub use layer::{Body, Call, Layer, LayerDef, Passes};
 pub use method::MethodDef;
 pub use params::{Default, Kind, Param, signature};
 pub use value::{Given, Value};

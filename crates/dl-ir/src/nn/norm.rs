@@ -1,9 +1,9 @@
 //! Normalisation.
 
 use super::args::Args;
-use super::common::{scale, with_constant};
+use super::common::{Made, scale, with_constant};
 use super::error::{ArgError, CallError};
-use super::layer::{Body, Call, LayerDef, buffer, trainable};
+use super::layer::{Append, Call, LayerDef, buffer, trainable};
 use super::linear::{along_channels, positive_dim};
 use super::params::{Default, Kind, Param};
 use super::reduce::variance;
@@ -32,12 +32,8 @@ const BATCH: &[Param] = &[
     AFFINE,
 ];
 
-const fn batch_norm(
-    name: &'static str,
-    doc: &'static str,
-    call: fn(&mut Call<'_>) -> Result<NodeId, CallError>,
-) -> LayerDef {
-    LayerDef { name, doc, params: BATCH, body: Body::Own { declare: declare_batch, call } }
+const fn batch_norm(name: &'static str, doc: &'static str, call: Append) -> LayerDef {
+    LayerDef::own(name, doc, BATCH, declare_batch, call)
 }
 
 /// The layers of this file.
@@ -52,41 +48,37 @@ pub const LAYERS: &[LayerDef] = &[
         call_batch(c, Some((&[2, 3], expected)))
     }),
     batch_norm("BatchNorm2d", "BatchNorm of [N, C, H, W]", |c| call_batch(c, Some((&[4], "4 axes, [N, C, H, W]")))),
-    LayerDef {
-        name: "LayerNorm",
-        doc: "the last axes, of the given shape, to mean 0 and variance 1",
-        params: &[
+    LayerDef::own(
+        "LayerNorm",
+        "the last axes, of the given shape, to mean 0 and variance 1",
+        &[
             Param::required("shape", Kind::Shape, "the size of the last axis, or of the last axes"),
             eps(1e-5),
             AFFINE,
             Param::optional("bias", Kind::Bool, Default::Bool(true), "whether the result is shifted, if affine"),
         ],
-        body: Body::Own {
-            declare: |a| declare_last(a, a.bool("affine"), a.bool("affine") && a.bool("bias")),
-            call: call_layer_norm,
-        },
-    },
-    LayerDef {
-        name: "RmsNorm",
-        doc: "the last axes, of the given shape, divided by their root mean square",
-        params: &[
-            Param::required("shape", Kind::Shape, "the size of the last axis, or of the last axes"),
-            eps(1e-6),
-            AFFINE,
-        ],
-        body: Body::Own { declare: |a| declare_last(a, a.bool("affine"), false), call: call_rms_norm },
-    },
-    LayerDef {
-        name: "GroupNorm",
-        doc: "groups of the channels (axis 1) of each element of the batch to mean 0 and variance 1",
-        params: &[
+        |a| declare_last(a, a.bool("affine"), a.bool("affine") && a.bool("bias")),
+        call_layer_norm,
+    ),
+    LayerDef::own(
+        "RmsNorm",
+        "the last axes, of the given shape, divided by their root mean square",
+        &[Param::required("shape", Kind::Shape, "the size of the last axis, or of the last axes"), eps(1e-6), AFFINE],
+        |a| declare_last(a, a.bool("affine"), false),
+        call_rms_norm,
+    ),
+    LayerDef::own(
+        "GroupNorm",
+        "groups of the channels (axis 1) of each element of the batch to mean 0 and variance 1",
+        &[
             Param::required("groups", Kind::Int, "how many groups"),
             Param::required("channels", Kind::Dim, "channels of x, axis 1"),
             eps(1e-5),
             AFFINE,
         ],
-        body: Body::Own { declare: declare_group, call: call_group_norm },
-    },
+        declare_group,
+        call_group_norm,
+    ),
 ];
 
 fn check_eps(args: &Args) -> Result<(), ArgError> {
@@ -121,7 +113,7 @@ fn declare_batch(args: &Args) -> Result<Vec<ParamDecl>, ArgError> {
     Ok(params)
 }
 
-fn call_batch(c: &mut Call<'_>, ranks: Option<(&[usize], &str)>) -> Result<NodeId, CallError> {
+fn call_batch(c: &mut Call<'_>, ranks: Option<(&[usize], &str)>) -> Made {
     c.check_f32()?;
     let (x, found) = (c.x(), c.ty());
     let (fits, expected) = match ranks {
@@ -144,7 +136,7 @@ fn normalised(
     centred: NodeId,
     var: NodeId,
     place: fn(&mut Call<'_>, NodeId) -> Result<NodeId, CallError>,
-) -> Result<NodeId, CallError> {
+) -> Made {
     let eps = c.args().float("eps");
     let var = with_constant(c.b, Op::Add, var, eps)?;
     let inverse = c.b.rsqrt(var)?;
@@ -157,7 +149,7 @@ fn normalised(
         let bias = place(c, bias)?;
         y = c.b.add(y, bias)?;
     }
-    Ok(y)
+    Ok(y.into())
 }
 
 fn running_statistics(c: &mut Call<'_>) -> Result<(NodeId, NodeId), CallError> {
@@ -237,7 +229,7 @@ fn last_axes(c: &mut Call<'_>) -> Result<Vec<usize>, CallError> {
     Ok((first..found.rank()).collect())
 }
 
-fn call_layer_norm(c: &mut Call<'_>) -> Result<NodeId, CallError> {
+fn call_layer_norm(c: &mut Call<'_>) -> Made {
     let (x, over) = (c.x(), last_axes(c)?);
     let mean = c.b.mean(x, &over, true)?;
     let centred = c.b.sub(x, mean)?;
@@ -246,7 +238,7 @@ fn call_layer_norm(c: &mut Call<'_>) -> Result<NodeId, CallError> {
     normalised(c, centred, var, |_, p| Ok(p))
 }
 
-fn call_rms_norm(c: &mut Call<'_>) -> Result<NodeId, CallError> {
+fn call_rms_norm(c: &mut Call<'_>) -> Made {
     let (x, over) = (c.x(), last_axes(c)?);
     let squares = c.b.mul(x, x)?;
     let mean = c.b.mean(squares, &over, true)?;
@@ -263,7 +255,7 @@ fn declare_group(args: &Args) -> Result<Vec<ParamDecl>, ArgError> {
     Ok(affine(args, channels))
 }
 
-fn call_group_norm(c: &mut Call<'_>) -> Result<NodeId, CallError> {
+fn call_group_norm(c: &mut Call<'_>) -> Made {
     c.check_f32()?;
     let (x, found, channels) = (c.x(), c.ty(), c.args().dim("channels"));
     if found.rank() < 2 {

@@ -70,6 +70,17 @@ impl Value {
     }
 }
 
+impl Value {
+    /// How many tensors it holds.
+    pub(super) fn tensors(&self) -> usize {
+        match self {
+            Value::Tensor(_) => 1,
+            Value::List(items) => items.iter().map(Value::tensors).sum(),
+            _ => 0,
+        }
+    }
+}
+
 impl fmt::Display for Value {
     /// As it would be written in a model; a tensor has no spelling of its own and prints as `..`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

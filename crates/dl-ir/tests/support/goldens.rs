@@ -171,7 +171,7 @@ impl Case {
             Some((name, given)) => {
                 let def = nn::layer(name).unwrap_or_else(|| panic!("no layer {name}"));
                 let layer = def.with(&given).unwrap_or_else(|e| panic!("{}: {e:?}", self.name));
-                layer.call(b, "", &[first]).unwrap_or_else(|e| panic!("{}: {e}", self.name))
+                layer.apply(b, "", first).unwrap_or_else(|e| panic!("{}: {e}", self.name))
             }
             None => self.method(b, first),
         }

@@ -1,11 +1,12 @@
 //! Refusals in the user's terms: what was called, on what, and where that came from.
 
 use dl_ir::NodeId;
-use dl_ir::nn::CallError;
+use dl_ir::nn::{CallError, Value};
 use quote::ToTokens;
 use syn::Expr;
 
 use super::Resolver;
+use super::args::Written;
 use super::expr::Frame;
 use super::functions::shown;
 use super::scope::lone_ident;
@@ -63,14 +64,33 @@ impl<'a> Resolver<'a, '_> {
 }
 
 /// The operands that an error is about.
-fn concerned(error: &CallError) -> Vec<usize> {
+pub fn concerned(error: &CallError) -> Vec<usize> {
     match error {
         CallError::Features { input, .. } | CallError::Rank { input, .. } | CallError::DType { input, .. } => {
             vec![*input]
         }
         CallError::Broadcast { left, right } => vec![left.0, right.0],
         CallError::Inputs(_) | CallError::Op(_) => vec![0],
-        CallError::Arg(_) => Vec::new(),
+        CallError::Arg(_) | CallError::Given(_) => Vec::new(),
+    }
+}
+
+/// The tensors in an argument, in order.
+pub fn operands_of<'a>(arg: &Written<'a>) -> Vec<Operand<'a>> {
+    let Some(expr) = arg.site.expr() else { return Vec::new() };
+    match &arg.value {
+        Some(Value::Tensor(node)) => vec![Operand::of(expr, *node)],
+        Some(Value::List(items)) => {
+            let parts: Vec<&Expr> = match expr {
+                Expr::Array(array) => array.elems.iter().collect(),
+                Expr::Tuple(tuple) => tuple.elems.iter().collect(),
+                // A list that a name stands for: every item is told by that name.
+                other => vec![other; items.len()],
+            };
+            let node = |value: &Value| if let Value::Tensor(node) = value { Some(*node) } else { None };
+            items.iter().zip(parts).filter_map(|(value, part)| Some(Operand::of(part, node(value)?))).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

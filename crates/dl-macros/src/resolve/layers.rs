@@ -1,12 +1,12 @@
 //! Layers: declaring them with their parameters, calling them, and methods of the table.
 
-use dl_ir::nn::{self, CallError, Layer, LayerDef, Value};
-use dl_ir::{LayerDecl, NodeId, Type};
+use dl_ir::LayerDecl;
+use dl_ir::nn::{self, CallError, Given, Layer, LayerDef, Passes, Value};
 use syn::{Expr, Ident, Member};
 
 use super::Resolver;
 use super::args::{Site, Written, given};
-use super::explain::Operand;
+use super::explain::{Operand, concerned, operands_of};
 use super::expr::Frame;
 use super::scope::{ScopeId, is_plain, lone_ident};
 use crate::diag::{did_you_mean, source_text};
@@ -286,24 +286,35 @@ impl<'a> Resolver<'a, '_> {
         args: &[Written<'a>],
         expr: &'a Expr,
     ) -> Option<Value> {
-        if let Instance::Block(scope) = self.instances[instance.0 as usize] {
-            return self.call_block(scope, what, args, expr);
-        }
-        let [Written { name: None, value, site: Site::One(input) }] = args else {
-            return self.error(expr, format!("`{what}` takes one tensor: `{what}(x)`"));
-        };
-        let node = match value.as_ref()? {
-            Value::Tensor(node) => *node,
-            other => {
-                let found = self.described(other);
-                return self.error(input, format!("`{what}` takes a tensor, but this is {found}"));
+        match &self.instances[instance.0 as usize] {
+            Instance::Unknown => None,
+            Instance::Block(scope) => {
+                let scope = *scope;
+                self.call_block(scope, what, args, expr)
             }
-        };
-        let operand = Operand::of(input, node);
-        self.apply_to(frame, instance, operand, expr).map(|operand| Value::Tensor(operand.node))
+            Instance::Leaf(_) => {
+                let operands: Vec<Operand<'a>> = args.iter().flat_map(operands_of).collect();
+                self.apply_leaf(frame, instance, what, args, &operands, expr)
+            }
+            Instance::Sequence(_) => {
+                let [Written { name: None, value, site: Site::One(input) }] = args else {
+                    let message = format!("`{what}` is a sequence, which takes one tensor: `{what}(x)`");
+                    return self.error(expr, message);
+                };
+                let node = match value.as_ref()? {
+                    Value::Tensor(node) => *node,
+                    other => {
+                        let found = self.described(other);
+                        return self.error(input, format!("`{what}` takes a tensor, but this is {found}"));
+                    }
+                };
+                let operand = Operand::of(input, node);
+                self.apply_to(frame, instance, operand, expr).map(|operand| Value::Tensor(operand.node))
+            }
+        }
     }
 
-    /// Calls a layer that takes one tensor.
+    /// Calls a layer of a sequence: on one tensor, of which it makes one.
     fn apply_to(
         &mut self,
         frame: &Frame<'a>,
@@ -311,73 +322,114 @@ impl<'a> Resolver<'a, '_> {
         operand: Operand<'a>,
         expr: &'a Expr,
     ) -> Option<Operand<'a>> {
-        match &self.instances[instance.0 as usize] {
-            Instance::Unknown => None,
-            Instance::Leaf(_) => self.apply_leaf(frame, instance, operand),
+        let site = Site::One(operand.expr.unwrap_or(expr));
+        let args = [Written { name: None, value: Some(Value::Tensor(operand.node)), site }];
+        let (path, value, passes, call) = match &self.instances[instance.0 as usize] {
+            Instance::Unknown => return None,
             Instance::Sequence(parts) => {
                 let mut operand = operand;
                 for part in parts.clone() {
                     operand = self.apply_to(frame, part, operand, expr)?;
                 }
-                Some(operand)
+                return Some(operand);
+            }
+            Instance::Leaf(leaf) => {
+                let (path, passes, call) = (leaf.path.clone(), leaf.layer.def.passes, leaf.call);
+                (path.clone(), self.apply_leaf(frame, instance, &path, &args, &[operand], expr)?, passes, Some(call))
             }
             Instance::Block(scope) => {
                 let scope = *scope;
                 let path = self.scope(scope).prefix.trim_end_matches('.').to_string();
-                let site = Site::One(operand.expr.unwrap_or(expr));
-                let args = [Written { name: None, value: Some(Value::Tensor(operand.node)), site }];
-                match self.call_block(scope, &path, &args, expr)? {
-                    Value::Tensor(node) => Some(Operand { text: format!("the result of `{path}`"), expr: None, node }),
-                    other => {
-                        let found = self.described(&other);
-                        self.error(expr, format!("`{path}` gives {found}, which the next layer cannot take"));
-                        None
-                    }
-                }
+                (path.clone(), self.call_block(scope, &path, &args, expr)?, Passes::One, None)
+            }
+        };
+        let passed = match (value, passes) {
+            (Value::List(results), Passes::First) => results.into_iter().next()?,
+            (value, _) => value,
+        };
+        match (passed, call) {
+            (Value::Tensor(node), _) => {
+                return Some(Operand { text: format!("the result of `{path}`"), expr: None, node });
+            }
+            (other, Some(call)) => {
+                let found = self.described(&other);
+                let message = format!(
+                    "`{path}` ({}) gives {found}, and a sequence passes on one tensor; declare it with a `let` of its \
+                     own and call it by itself",
+                    call.name
+                );
+                self.error(call, message);
+            }
+            (other, None) => {
+                let found = self.described(&other);
+                self.error(expr, format!("`{path}` gives {found}, which the next layer cannot take"));
             }
         }
+        None
     }
 
-    fn apply_leaf(&mut self, frame: &Frame<'a>, instance: InstanceId, operand: Operand<'a>) -> Option<Operand<'a>> {
+    /// Calls a layer of the table. `operands` are the tensors in `args`, in order.
+    fn apply_leaf(
+        &mut self,
+        frame: &Frame<'a>,
+        instance: InstanceId,
+        what: &str,
+        args: &[Written<'a>],
+        operands: &[Operand<'a>],
+        expr: &'a Expr,
+    ) -> Option<Value> {
+        let given = given(args)?;
         let Instance::Leaf(leaf) = &self.instances[instance.0 as usize] else { return None };
         let (path, index, call) = (leaf.path.clone(), leaf.index, leaf.call);
-        let node = match leaf.layer.call(&mut self.builder, &path, &[operand.node]) {
-            Ok(node) => node,
+        let bound = match leaf.layer.bind(what, &given) {
+            Ok(bound) => bound,
+            Err(errors) => return self.report_arguments(errors, args, expr),
+        };
+        let value = match leaf.layer.call(&mut self.builder, &path, &bound) {
+            Ok(value) => value,
+            Err(CallError::Given(error)) => return self.report_arguments(vec![error], args, expr),
             Err(error) => {
-                let mended = mended_input(&error, self.builder.ty(operand.node));
                 let callee = format!("`{path}` ({})", call.name);
-                let mut message = self.refusal(frame, &error, &callee, std::slice::from_ref(&operand));
+                let mut message = self.refusal(frame, &error, &callee, operands);
                 message.push_str(&declared_sizes(&error, call));
-                match (operand.expr, error) {
-                    (_, CallError::Arg(error)) => {
+                let about = concerned(&error).first().and_then(|&input| operands.get(input)).and_then(|o| o.expr);
+                match (&error, about) {
+                    (CallError::Arg(error), _) => {
                         // The argument stands in the declaration.
                         let site = error.at.and_then(|at| call.args.get(at));
                         match site {
                             Some(LayerArg::Positional(e) | LayerArg::Named(_, e)) => self.error(e, message),
                             _ => self.error(call, message),
-                        };
+                        }
                     }
-                    (Some(expr), _) => {
-                        self.error(expr, message);
-                    }
-                    (None, _) => {
-                        self.error(call, message);
-                    }
-                }
-                self.apply_mended(instance, mended)?
+                    (_, Some(about)) => self.error(about, message),
+                    (_, None) => self.error(call, message),
+                };
+                self.apply_mended(instance, &error, given)?
             }
         };
-        self.calls.push((index, self.builder.ty(node).clone()));
-        Some(Operand { text: format!("the result of `{path}`"), expr: None, node })
+        let first = match &value {
+            Value::List(results) => results.first(),
+            one => Some(one),
+        };
+        if let Some(Value::Tensor(node)) = first {
+            self.calls.push((index, self.builder.ty(*node).clone()));
+        }
+        Some(value)
     }
 
     /// After an error: the result that the layer gives on the operand that it asks for.
-    fn apply_mended(&mut self, instance: InstanceId, inputs: Vec<Type>) -> Option<NodeId> {
-        for ty in inputs {
-            let Some(Value::Tensor(input)) = self.made_up(ty) else { continue };
+    fn apply_mended(&mut self, instance: InstanceId, error: &CallError, mut given: Vec<Given>) -> Option<Value> {
+        let CallError::Features { input, expected, found, .. } = error else { return None };
+        let slot = given.iter().enumerate().filter(|(_, g)| matches!(g.value, Value::Tensor(_))).nth(*input)?.0;
+        for axis in (0..found.rank()).rev() {
+            let mut ty = found.clone();
+            ty.shape[axis] = expected.clone();
+            given[slot].value = self.made_up(ty)?;
             let Instance::Leaf(leaf) = &self.instances[instance.0 as usize] else { return None };
-            if let Ok(node) = leaf.layer.call(&mut self.builder, &leaf.path, &[input]) {
-                return Some(node);
+            let bound = leaf.layer.bind(&leaf.path, &given).ok()?;
+            if let Ok(value) = leaf.layer.call(&mut self.builder, &leaf.path, &bound) {
+                return Some(value);
             }
         }
         None
@@ -393,17 +445,6 @@ impl<'a> Resolver<'a, '_> {
             None => self.error(expr, format!("`{what}` cannot be called: its block has no `fn forward`")),
         }
     }
-}
-
-/// What the layer would have taken in place of what it was given.
-fn mended_input(error: &CallError, found: &Type) -> Vec<Type> {
-    let CallError::Features { expected, .. } = error else { return Vec::new() };
-    let with_axis = |axis: usize| {
-        let mut ty = found.clone();
-        ty.shape[axis] = expected.clone();
-        ty
-    };
-    (0..found.rank()).rev().map(with_axis).collect()
 }
 
 /// How the declared size was computed, where the declaration has a formula.

@@ -6,7 +6,7 @@ use syn::{Expr, ExprMethodCall, Ident};
 
 use super::Resolver;
 use super::args::{Site, Written, given};
-use super::explain::{Operand, method_tokens};
+use super::explain::{Operand, method_tokens, operands_of};
 use super::expr::Frame;
 use super::layers::Instance;
 use super::scope::lone_ident;
@@ -150,23 +150,5 @@ impl<'a> Resolver<'a, '_> {
                 self.error(tokens, message)
             }
         }
-    }
-}
-
-/// The tensors in an argument.
-fn operands_of<'a>(arg: &Written<'a>) -> Vec<Operand<'a>> {
-    let Some(expr) = arg.site.expr() else { return Vec::new() };
-    match &arg.value {
-        Some(Value::Tensor(node)) => vec![Operand::of(expr, *node)],
-        Some(Value::List(items)) => {
-            let parts: Vec<&Expr> = match expr {
-                Expr::Array(array) => array.elems.iter().collect(),
-                Expr::Tuple(tuple) => tuple.elems.iter().collect(),
-                _ => Vec::new(),
-            };
-            let node = |value: &Value| if let Value::Tensor(node) = value { Some(*node) } else { None };
-            items.iter().zip(parts).filter_map(|(value, part)| Some(Operand::of(part, node(value)?))).collect()
-        }
-        _ => Vec::new(),
     }
 }
