@@ -51,6 +51,7 @@ pub use ndarray;
 /// | `let name = [Layer(..); 4];` | four layers in a row, each with its own parameters |
 /// | `const NAME = 8;` | a number |
 /// | `dim NAME;` | a size that is an argument of `new`, under its name in lower case, before the seed |
+/// | `dtype f64;` | the element type of all parameters and buffers, `f32` if left out |
 /// | `require DIM % HEADS == 0;` | a fact that shapes may rely on; sizes that break it are an `Err` |
 /// | `block Name(DIM, HEADS = 8) { .. }` | a reusable module with `let`s of its own and a `fn forward`, declared like a layer |
 /// | `fn name(x: f32[N, 10]) -> f32[N] { .. }` | a function; with `pub` it is a method of the struct, without it only other functions call it |

@@ -50,6 +50,8 @@ pub enum Init {
     Full(f64),
     /// Uniform in ±1/sqrt(fan_in): PyTorch's default for weights and biases of linear and convolution layers.
     FanIn(Dim),
+    /// Uniform in ±sqrt(6 / fans), where fans = fan_in + fan_out (Glorot and Bengio 2010; PyTorch's `xavier_uniform_`).
+    Xavier(Dim),
     /// Normal with this mean and standard deviation.
     Normal(f64, f64),
     /// Uniform between these bounds.

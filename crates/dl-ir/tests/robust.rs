@@ -147,11 +147,20 @@ fn layers_never_panic() {
             b.training = round % 2 == 0;
             let given = dice.arguments(&mut b, layer.params);
             let Ok(layer) = layer.with(&given) else { continue };
-            let Value::Tensor(x) = dice.tensor(&mut b) else { continue };
-            match layer.apply(&mut b, "l", x) {
-                Ok(node) => {
+            let given = dice.arguments(&mut b, layer.def.takes);
+            let Ok(bound) = layer.bind("l", &given) else { continue };
+            match layer.call(&mut b, "l", &bound) {
+                Ok(value) => {
                     built += 1;
-                    b.output(Role::Result, node);
+                    let results = match value {
+                        Value::List(results) => results,
+                        one => vec![one],
+                    };
+                    for result in results {
+                        if let Value::Tensor(node) = result {
+                            b.output(Role::Result, node);
+                        }
+                    }
                     check(b, layer.def.name, &given);
                 }
                 Err(error) => assert!(!error.describe(layer.def.name, &[]).is_empty()),

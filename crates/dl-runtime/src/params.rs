@@ -54,11 +54,11 @@ impl Params {
             };
             let shape = decl.ty.shape.iter().map(size).collect::<Result<Vec<usize>>>()?;
             let mut tensor = Tensor::zeros(decl.ty.dtype, &shape, &decl.name)?;
-            let fan_in = match &decl.init {
-                Init::FanIn(dim) => size(dim)?,
+            let fans = match &decl.init {
+                Init::FanIn(dim) | Init::Xavier(dim) => size(dim)?,
                 _ => 1,
             };
-            fill(&mut tensor, &decl.init, fan_in, stream(seed, &decl.name));
+            fill(&mut tensor, &decl.init, fans, stream(seed, &decl.name));
             if let Some(order) = storage.order(&decl.name) {
                 tensor = tensor.reordered(order, &decl.name)?;
             }
@@ -111,15 +111,19 @@ impl Params {
     }
 }
 
-/// Fills a tensor of zeros.
-fn fill(tensor: &mut Tensor, init: &Init, fan_in: usize, stream: u64) {
+/// Fills a tensor of zeros; `fans` is the size that the initialisation names, if it names one.
+fn fill(tensor: &mut Tensor, init: &Init, fans: usize, stream: u64) {
     let uniform = |i: u64, lo: f64, hi: f64| lo + (hi - lo) * unit(stream, i);
     match *init {
         Init::Zeros => {}
         Init::Ones => set(tensor, |_| 1.0),
         Init::Full(value) => set(tensor, |_| value),
         Init::FanIn(_) => {
-            let bound = 1.0 / (fan_in as f64).sqrt();
+            let bound = 1.0 / (fans as f64).sqrt();
+            set(tensor, |i| uniform(i, -bound, bound));
+        }
+        Init::Xavier(_) => {
+            let bound = (6.0 / fans as f64).sqrt();
             set(tensor, |i| uniform(i, -bound, bound));
         }
         Init::Uniform(lo, hi) => set(tensor, |i| uniform(i, lo, hi)),

@@ -51,7 +51,7 @@ activations! {
     SELU "Selu", "selu" [], [],
         "the self-normalising exponential linear unit", |b, a| elu(b, a, SELU_SCALE, SELU_ALPHA, 1.0);
     GELU "Gelu", "gelu" [], [APPROXIMATE],
-        "x * Phi(x), with the normal distribution's Phi", gelu;
+        "x * Phi(x), with the normal distribution's Phi", gelu_of;
     SILU "Silu", "silu" ["swish"], [], "x * sigmoid(x)", |b, a| on_floats(b, a, silu);
     MISH "Mish", "mish" [], [], "x * tanh(softplus(x))", |b, a| on_floats(b, a, mish);
     SOFTPLUS "Softplus", "softplus" [], [], "log(1 + e^x)", |b, a| on_floats(b, a, softplus);
@@ -118,23 +118,33 @@ fn elu(b: &mut Builder, args: &Args, factor: f64, alpha: f64, width: f64) -> Mad
     Ok(if factor == 1.0 { y } else { scale(b, y, factor)? }.into())
 }
 
-fn gelu(b: &mut Builder, args: &Args) -> Made {
+fn gelu_of(b: &mut Builder, args: &Args) -> Made {
     let x = args.tensor("x");
     floats(b, 0, x)?;
+    if args.word("approximate") != "tanh" {
+        return made(gelu(b, x));
+    }
+    let square = b.mul(x, x)?;
+    let cubic = scale(b, square, 0.044715)?;
+    let cubic = shift(b, cubic, 1.0)?;
+    let inner = b.mul(x, cubic)?;
+    let inner = scale(b, inner, (2.0 / std::f64::consts::PI).sqrt())?;
+    let bell = b.tanh(inner)?;
+    made(half_of_bell(b, x, bell))
+}
+
+/// `x * Phi(x)`
+pub fn gelu(b: &mut Builder, x: NodeId) -> Built {
+    let scaled = scale(b, x, std::f64::consts::FRAC_1_SQRT_2)?;
+    let bell = b.erf(scaled)?;
+    half_of_bell(b, x, bell)
+}
+
+/// `x / 2 * (1 + bell)`
+fn half_of_bell(b: &mut Builder, x: NodeId, bell: NodeId) -> Built {
     let half = scale(b, x, 0.5)?;
-    let bell = if args.word("approximate") == "tanh" {
-        let square = b.mul(x, x)?;
-        let cubic = scale(b, square, 0.044715)?;
-        let cubic = shift(b, cubic, 1.0)?;
-        let inner = b.mul(x, cubic)?;
-        let inner = scale(b, inner, (2.0 / std::f64::consts::PI).sqrt())?;
-        b.tanh(inner)?
-    } else {
-        let scaled = scale(b, x, std::f64::consts::FRAC_1_SQRT_2)?;
-        b.erf(scaled)?
-    };
     let bell = shift(b, bell, 1.0)?;
-    made(b.mul(half, bell))
+    b.mul(half, bell)
 }
 
 fn silu(b: &mut Builder, x: NodeId) -> Built {

@@ -76,7 +76,7 @@ fn declare(args: &Args, spatial: usize) -> Result<Vec<ParamDecl>, ArgError> {
 }
 
 fn call(c: &mut Call<'_>, spatial: usize) -> Made {
-    c.check_f32()?;
+    c.check_dtype()?;
     c.check_rank(spatial + 2, LAYOUTS[spatial - 1])?;
     let (from, _) = c.args().map("in");
     c.check_features("in", 1, "channels", &from)?;

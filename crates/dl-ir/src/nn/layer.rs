@@ -6,7 +6,7 @@ use super::error::{ArgError, CallError};
 use super::method::MethodDef;
 use super::params::Param;
 use super::value::{Given, Value};
-use crate::build::Builder;
+use crate::build::{Builder, Built};
 use crate::dim::Dim;
 use crate::graph::{InputKind, NodeId, Role};
 use crate::module::{Init, ParamDecl};
@@ -102,7 +102,7 @@ impl LayerDef {
             Body::Own { declare, .. } => declare(&args).map_err(|e| vec![e])?,
             Body::Method(_) => vec![],
         };
-        Ok(Layer { def: self, args, params })
+        Ok(Layer { def: self, args, params, dtype: DType::F32 })
     }
 }
 
@@ -115,12 +115,23 @@ pub struct Layer {
     pub args: Args,
     /// Its parameters and buffers, under local names.
     pub params: Vec<ParamDecl>,
+    /// The element type of its parameters and operands.
+    pub dtype: DType,
 }
 
 impl Layer {
     /// The layer as written: `Conv2d(1 => 32, kernel = 3)`.
     pub fn written(&self) -> String {
         self.args.written(&[])
+    }
+
+    /// The layer with parameters, buffers and operands of `dtype`, a float; layers are declared with `f32`.
+    pub fn of_dtype(mut self, dtype: DType) -> Layer {
+        for param in self.params.iter_mut().filter(|p| p.ty.dtype == self.dtype) {
+            param.ty.dtype = dtype;
+        }
+        self.dtype = dtype;
+        self
     }
 
     /// Binds the arguments of a call; `callee` is what it is called by.
@@ -209,6 +220,20 @@ impl Call<'_> {
         Some(updated.unwrap_or_else(|| self.b.input(kind, &name, ty)))
     }
 
+    /// `x * weight^T + bias` with the parameters `{name}weight` and, if the layer has it, `{name}bias`.
+    ///
+    /// # Errors
+    /// What the product refuses.
+    pub fn linear(&mut self, name: &str, x: NodeId) -> Built {
+        let Some(weight) = self.param(&format!("{name}weight")) else { return Ok(x) };
+        let last = self.b.rank(x) - 1;
+        let product = self.b.dot(x, weight, &[], &[(last, 1)])?;
+        match self.param(&format!("{name}bias")) {
+            Some(bias) => self.b.add(product, bias),
+            None => Ok(product),
+        }
+    }
+
     /// Gives the buffer of that local name a new value.
     pub fn update(&mut self, local: &str, value: NodeId) {
         let role = Role::Update(self.full_name(local));
@@ -218,17 +243,34 @@ impl Call<'_> {
         }
     }
 
-    /// Requires an operand of `f32`, the type of parameters.
+    /// The element type of the layer's parameters and operands.
+    pub fn dtype(&self) -> DType {
+        self.layer.dtype
+    }
+
+    /// Requires the first operand to be of the element type of the parameters.
     ///
     /// # Errors
     /// [`CallError::DType`].
-    pub fn check_f32(&self) -> Result<(), CallError> {
-        let found = self.ty();
-        if found.dtype == DType::F32 {
+    pub fn check_dtype(&self) -> Result<(), CallError> {
+        self.check_dtype_of(self.layer.def.takes[0].name)
+    }
+
+    /// Requires the operand of that name, if it was given, to be of the element type of the parameters.
+    ///
+    /// # Errors
+    /// [`CallError::DType`].
+    pub fn check_dtype_of(&self, name: &str) -> Result<(), CallError> {
+        let Some(node) = self.given.tensor_if(name) else { return Ok(()) };
+        let (found, dtype) = (self.b.ty(node).clone(), self.dtype());
+        if found.dtype == dtype {
             return Ok(());
         }
-        let fix = Some("convert it with `.to(f32)`".to_string());
-        Err(CallError::DType { input: 0, expected: "f32".into(), found, fix })
+        let fix = match found.dtype.is_float() {
+            true => format!("convert it with `.to({dtype})`, or write `dtype {};` in the model", found.dtype),
+            false => format!("convert it with `.to({dtype})`"),
+        };
+        Err(CallError::DType { input: self.given.input(name), expected: dtype.to_string(), found, fix: Some(fix) })
     }
 
     /// Requires a number of axes; `layout` shows them: "[N, C, H, W]".
@@ -244,7 +286,22 @@ impl Call<'_> {
     /// # Errors
     /// [`CallError::Features`] with the layer rewritten so that it would accept the operand.
     pub fn check_features(&self, arg: &str, axis: usize, noun: &'static str, expected: &Dim) -> Result<(), CallError> {
-        let found = self.ty();
+        self.check_features_of(self.layer.def.takes[0].name, arg, axis, noun, expected)
+    }
+
+    /// As [`Call::check_features`], of the operand of that name.
+    ///
+    /// # Errors
+    /// [`CallError::Features`].
+    pub fn check_features_of(
+        &self,
+        operand: &str,
+        arg: &str,
+        axis: usize,
+        noun: &'static str,
+        expected: &Dim,
+    ) -> Result<(), CallError> {
+        let found = self.b.ty(self.given.tensor(operand)).clone();
         let size = found.shape[axis].clone();
         let facts = &self.b.graph.facts;
         if facts.equal(&size, expected) {
@@ -256,7 +313,8 @@ impl Call<'_> {
         };
         let needs = facts.missing(&size, expected).map(Box::new);
         let fix = Some(self.args().written(&[(arg, accepting)]));
-        Err(CallError::Features { input: 0, noun, expected: expected.clone(), found, needs, fix })
+        let input = self.given.input(operand);
+        Err(CallError::Features { input, noun, expected: expected.clone(), found, needs, fix })
     }
 }
 

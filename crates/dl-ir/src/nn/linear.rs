@@ -1,7 +1,7 @@
 //! Layers that multiply by a matrix or look up its rows.
 
 use super::args::Args;
-use super::common::{Made, made, positive};
+use super::common::{Made, X, made, positive};
 use super::error::{ArgError, CallError};
 use super::index::{take, whole_numbers};
 use super::layer::{Call, LayerDef, trainable};
@@ -9,6 +9,7 @@ use super::params::{Default, Kind, Param};
 use crate::dim::Dim;
 use crate::graph::NodeId;
 use crate::module::{Init, ParamDecl};
+use crate::op::Op;
 use crate::types::DType;
 
 /// The bias of a layer.
@@ -33,6 +34,45 @@ pub const LAYERS: &[LayerDef] = &[
         declare_embedding,
         call_embedding,
     ),
+    LayerDef::own(
+        "Bilinear",
+        "x^T * weight * y + bias for each of the results, over the last axes of two tensors; weight is [out, in1, in2], \
+         bias [out]",
+        &[
+            Param::required("in1", Kind::Dim, "features of x"),
+            Param::required("in2", Kind::Dim, "features of y"),
+            Param::required("out", Kind::Dim, "features of the result"),
+            BIAS,
+        ],
+        declare_bilinear,
+        call_bilinear,
+    )
+    .taking(&[X, Param::required("y", Kind::Tensor, "another tensor, of the same axes before the last")]),
+    LayerDef::own(
+        "EmbeddingBag",
+        "the mean, sum or maximum of the rows of weight, [vocab, dim], that the indices on the last axis name: [.., L] \
+         to [.., dim]",
+        &[
+            Param::required("vocab", Kind::Map { pair: true }, "how many rows => how long they are"),
+            Param::optional(
+                "mode",
+                Kind::Word(&["mean", "sum", "max"]),
+                Default::Word("mean"),
+                "\"mean\", \"sum\" or \"max\"",
+            ),
+        ],
+        declare_embedding,
+        call_embedding_bag,
+    )
+    .taking(&[
+        X,
+        Param::optional(
+            "per_sample_weights",
+            Kind::Tensor,
+            Default::Absent,
+            "a factor for each index, in the shape of x; with \"sum\" only",
+        ),
+    ]),
     LayerDef::own(
         "PRelu",
         "x where positive, else weight * x; weight is [channels], along axis 1",
@@ -73,19 +113,14 @@ fn declare_linear(args: &Args) -> Result<Vec<ParamDecl>, ArgError> {
 
 fn call_linear(c: &mut Call<'_>) -> Made {
     let (x, rank) = (c.x(), c.ty().rank());
-    c.check_f32()?;
+    c.check_dtype()?;
     if rank == 0 {
         let (expected, fix) = ("at least 1 axis, the features".to_string(), None);
         return Err(CallError::Rank { input: 0, expected, found: c.ty(), fix });
     }
     let (from, _) = c.args().map("in");
     c.check_features("in", rank - 1, "features", &from)?;
-    let Some(weight) = c.param("weight") else { return Ok(x.into()) };
-    let product = c.b.dot(x, weight, &[], &[(rank - 1, 1)])?;
-    match c.param("bias") {
-        Some(bias) => made(c.b.add(product, bias)),
-        None => Ok(product.into()),
-    }
+    made(c.linear("", x))
 }
 
 fn declare_embedding(args: &Args) -> Result<Vec<ParamDecl>, ArgError> {
@@ -118,9 +153,87 @@ fn call_embedding(c: &mut Call<'_>) -> Made {
     made(c.b.select(padded, fixed, rows))
 }
 
+fn declare_bilinear(args: &Args) -> Result<Vec<ParamDecl>, ArgError> {
+    let [left, right, out] = ["in1", "in2", "out"].map(|name| args.dim(name));
+    for (name, size) in [("in1", &left), ("in2", &right), ("out", &out)] {
+        positive_dim(args, name, size)?;
+    }
+    let init = Init::FanIn(left.clone());
+    let mut params = vec![trainable("weight", DType::F32, vec![out.clone(), left, right], init.clone())];
+    if args.bool("bias") {
+        params.push(trainable("bias", DType::F32, vec![out], init));
+    }
+    Ok(params)
+}
+
+fn call_bilinear(c: &mut Call<'_>) -> Made {
+    let (x, y) = (c.x(), c.given.tensor("y"));
+    c.check_dtype()?;
+    c.check_dtype_of("y")?;
+    let (left, right) = (c.ty(), c.b.ty(y).clone());
+    let rank = left.rank();
+    for (name, found) in [("x", &left), ("y", &right)] {
+        if found.rank() == 0 {
+            let (input, expected) = (c.given.input(name), "at least 1 axis, the features".to_string());
+            return Err(CallError::Rank { input, expected, found: found.clone(), fix: None });
+        }
+    }
+    c.check_features_of("x", "in1", rank - 1, "features", &c.args().dim("in1"))?;
+    c.check_features_of("y", "in2", right.rank() - 1, "features", &c.args().dim("in2"))?;
+    if !super::attention::alike(c.b, &left.shape[..rank - 1], &right.shape[..right.rank() - 1]) {
+        let (x, y) = (c.given.input("x"), c.given.input("y"));
+        let sentence = format!("{{{x}}} is {left} and {{{y}}} is {right}: the axes before the last must agree");
+        return Err(CallError::Inputs(sentence));
+    }
+    let Some(weight) = c.param("weight") else { return Ok(x.into()) };
+    let halfway = c.b.dot(x, weight, &[], &[(rank - 1, 1)])?;
+    let before: Vec<(usize, usize)> = (0..rank - 1).map(|a| (a, a)).collect();
+    let product = c.b.dot(halfway, y, &before, &[(rank, rank - 1)])?;
+    match c.param("bias") {
+        Some(bias) => made(c.b.add(product, bias)),
+        None => Ok(product.into()),
+    }
+}
+
+fn call_embedding_bag(c: &mut Call<'_>) -> Made {
+    let x = c.x();
+    let index = whole_numbers(c.b, c.given.input("x"), x)?;
+    if c.b.rank(x) == 0 {
+        let expected = "at least 1 axis, the indices of a bag".to_string();
+        return Err(CallError::Rank { input: c.given.input("x"), expected, found: c.ty(), fix: None });
+    }
+    let axis = c.b.rank(x) - 1;
+    let Some(weight) = c.param("weight") else { return Ok(x.into()) };
+    let mut rows = take(c.b, weight, index, 0)?;
+    let mode = c.args().word("mode").to_string();
+    if let Some(factors) = c.given.tensor_if("per_sample_weights") {
+        c.check_dtype_of("per_sample_weights")?;
+        if mode != "sum" {
+            let message = format!("`per_sample_weights` go with mode = \"sum\", but the mode is {mode:?}");
+            return Err(CallError::Given(c.given.error("per_sample_weights", message)));
+        }
+        if !super::attention::alike(c.b, c.b.shape(factors), c.b.shape(x)) {
+            let (at, input) = (c.given.input("per_sample_weights"), c.given.input("x"));
+            let sentence = format!(
+                "{{{at}}} is {}, but there must be a factor for each index of {{{input}}}, {}",
+                c.b.ty(factors),
+                c.ty()
+            );
+            return Err(CallError::Inputs(sentence));
+        }
+        let factors = super::common::unsqueeze(c.b, factors, axis + 1)?;
+        rows = c.b.mul(rows, factors)?;
+    }
+    made(match mode.as_str() {
+        "sum" => c.b.sum(rows, &[axis], false),
+        "max" => c.b.reduce(Op::ReduceMax, rows, &[axis], false),
+        _ => c.b.mean(rows, &[axis], false),
+    })
+}
+
 fn call_prelu(c: &mut Call<'_>) -> Made {
     let (x, ty) = (c.x(), c.ty());
-    c.check_f32()?;
+    c.check_dtype()?;
     let channels = c.args().dim("channels");
     let Some(mut weight) = c.param("weight") else { return Ok(x.into()) };
     if !channels.is(1) {

@@ -18,8 +18,10 @@
 
 mod activation;
 mod args;
+mod attention;
 mod common;
 mod conv;
+mod dropout;
 mod einsum;
 mod elementwise;
 mod error;
@@ -29,6 +31,7 @@ mod linear;
 mod loss;
 mod method;
 mod movement;
+mod multihead;
 mod norm;
 mod params;
 mod pool;
@@ -36,6 +39,7 @@ mod product;
 mod rearrange;
 mod reduce;
 mod source;
+mod transformer;
 mod value;
 
 pub use args::{Args, bind};
@@ -57,12 +61,25 @@ const METHODS: &[&[MethodDef]] = &[
     rearrange::METHODS,
     pool::METHODS,
     source::METHODS,
+    dropout::METHODS,
+    attention::METHODS,
     loss::METHODS,
 ];
 
 /// The layers, a slice a file.
-const LAYERS: &[&[LayerDef]] =
-    &[linear::LAYERS, conv::LAYERS, norm::LAYERS, pool::LAYERS, activation::LAYERS, movement::LAYERS, source::LAYERS];
+const LAYERS: &[&[LayerDef]] = &[
+    linear::LAYERS,
+    conv::LAYERS,
+    norm::LAYERS,
+    pool::LAYERS,
+    activation::LAYERS,
+    movement::LAYERS,
+    source::LAYERS,
+    dropout::LAYERS,
+    attention::LAYERS,
+    multihead::LAYERS,
+    transformer::LAYERS,
+];
 
 /// Every method and function.
 pub fn methods() -> impl Iterator<Item = &'static MethodDef> {

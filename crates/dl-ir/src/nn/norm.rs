@@ -14,7 +14,8 @@ use crate::module::{Init, ParamDecl};
 use crate::op::Op;
 use crate::types::DType;
 
-const fn eps(default: f64) -> Param {
+/// What is added to variances.
+pub const fn eps(default: f64) -> Param {
     Param::optional("eps", Kind::Float, Default::Float(default), "added to the variance, so that it is never 0")
 }
 
@@ -81,7 +82,11 @@ pub const LAYERS: &[LayerDef] = &[
     ),
 ];
 
-fn check_eps(args: &Args) -> Result<(), ArgError> {
+/// Refuses a negative `eps`.
+///
+/// # Errors
+/// At the argument.
+pub fn check_eps(args: &Args) -> Result<(), ArgError> {
     match args.float("eps") {
         eps if eps >= 0.0 => Ok(()),
         eps => Err(args.error("eps", format!("`eps` must not be negative, but it is {eps}"))),
@@ -114,7 +119,7 @@ fn declare_batch(args: &Args) -> Result<Vec<ParamDecl>, ArgError> {
 }
 
 fn call_batch(c: &mut Call<'_>, ranks: Option<(&[usize], &str)>) -> Made {
-    c.check_f32()?;
+    c.check_dtype()?;
     let (x, found) = (c.x(), c.ty());
     let (fits, expected) = match ranks {
         Some((ranks, expected)) => (ranks.contains(&found.rank()), expected),
@@ -127,29 +132,30 @@ fn call_batch(c: &mut Call<'_>, ranks: Option<(&[usize], &str)>) -> Made {
     c.check_features("channels", 1, "channels", &channels)?;
     let (mean, var) = if c.b.training { batch_statistics(c)? } else { running_statistics(c)? };
     let centred = c.b.sub(x, mean)?;
-    normalised(c, centred, var, along_channels)
+    Ok(normalised(c, "", centred, var, along_channels)?.into())
 }
 
 /// `centred / sqrt(var + eps)`, scaled and shifted where the layer is affine; `place` brings a parameter into shape.
 fn normalised(
     c: &mut Call<'_>,
+    prefix: &str,
     centred: NodeId,
     var: NodeId,
     place: fn(&mut Call<'_>, NodeId) -> Result<NodeId, CallError>,
-) -> Made {
+) -> Result<NodeId, CallError> {
     let eps = c.args().float("eps");
     let var = with_constant(c.b, Op::Add, var, eps)?;
     let inverse = c.b.rsqrt(var)?;
     let mut y = c.b.mul(centred, inverse)?;
-    if let Some(weight) = c.param("weight") {
+    if let Some(weight) = c.param(&format!("{prefix}weight")) {
         let weight = place(c, weight)?;
         y = c.b.mul(y, weight)?;
     }
-    if let Some(bias) = c.param("bias") {
+    if let Some(bias) = c.param(&format!("{prefix}bias")) {
         let bias = place(c, bias)?;
         y = c.b.add(y, bias)?;
     }
-    Ok(y.into())
+    Ok(y)
 }
 
 fn running_statistics(c: &mut Call<'_>) -> Result<(NodeId, NodeId), CallError> {
@@ -172,7 +178,7 @@ fn batch_statistics(c: &mut Call<'_>) -> Result<(NodeId, NodeId), CallError> {
     let mean = c.b.mean(x, &over, true)?;
     let var = variance(c.b, x, &over, 0, true)?;
     let channels = found.shape[1].clone();
-    let (count, one) = (c.b.dim_value(&count, DType::F32)?, c.b.constant(DType::F32, 1.0));
+    let (count, one) = (c.b.dim_value(&count, c.dtype())?, c.b.constant(c.dtype(), 1.0));
     let rest = c.b.sub(count, one)?;
     let rest = c.b.max(rest, one)?;
     let correction = c.b.div(count, rest)?;
@@ -212,7 +218,7 @@ fn declare_last(args: &Args, weight: bool, bias: bool) -> Result<Vec<ParamDecl>,
 
 /// The axes that the layer normalises, after the checks of the operand.
 fn last_axes(c: &mut Call<'_>) -> Result<Vec<usize>, CallError> {
-    c.check_f32()?;
+    c.check_dtype()?;
     let (last, found) = (c.args().shape("shape"), c.ty());
     let Some(first) = found.rank().checked_sub(last.len()) else {
         let expected = format!("at least {} axes, the last {}", last.len(), shape(&last));
@@ -231,18 +237,33 @@ fn last_axes(c: &mut Call<'_>) -> Result<Vec<usize>, CallError> {
 
 fn call_layer_norm(c: &mut Call<'_>) -> Made {
     let (x, over) = (c.x(), last_axes(c)?);
-    let mean = c.b.mean(x, &over, true)?;
+    let (centred, var) = moments(c, x, &over)?;
+    Ok(normalised(c, "", centred, var, |_, p| Ok(p))?.into())
+}
+
+/// Layer norm over the last axis, with the parameters `{prefix}weight` and `{prefix}bias`.
+///
+/// # Errors
+/// What an op refuses.
+pub fn layer_norm(c: &mut Call<'_>, prefix: &str, x: NodeId) -> Result<NodeId, CallError> {
+    let last = c.b.rank(x).saturating_sub(1);
+    let (centred, var) = moments(c, x, &[last])?;
+    normalised(c, prefix, centred, var, |_, p| Ok(p))
+}
+
+/// `x` less its mean over axes, and its variance.
+fn moments(c: &mut Call<'_>, x: NodeId, over: &[usize]) -> Result<(NodeId, NodeId), CallError> {
+    let mean = c.b.mean(x, over, true)?;
     let centred = c.b.sub(x, mean)?;
     let squares = c.b.mul(centred, centred)?;
-    let var = c.b.mean(squares, &over, true)?;
-    normalised(c, centred, var, |_, p| Ok(p))
+    Ok((centred, c.b.mean(squares, over, true)?))
 }
 
 fn call_rms_norm(c: &mut Call<'_>) -> Made {
     let (x, over) = (c.x(), last_axes(c)?);
     let squares = c.b.mul(x, x)?;
     let mean = c.b.mean(squares, &over, true)?;
-    normalised(c, x, mean, |_, p| Ok(p))
+    Ok(normalised(c, "", x, mean, |_, p| Ok(p))?.into())
 }
 
 fn declare_group(args: &Args) -> Result<Vec<ParamDecl>, ArgError> {
@@ -256,7 +277,7 @@ fn declare_group(args: &Args) -> Result<Vec<ParamDecl>, ArgError> {
 }
 
 fn call_group_norm(c: &mut Call<'_>) -> Made {
-    c.check_f32()?;
+    c.check_dtype()?;
     let (x, found, channels) = (c.x(), c.ty(), c.args().dim("channels"));
     if found.rank() < 2 {
         return Err(CallError::Rank { input: 0, expected: "at least 2 axes, [N, C, ..]".into(), found, fix: None });
@@ -273,5 +294,5 @@ fn call_group_norm(c: &mut Call<'_>) -> Made {
     let var = variance(c.b, grouped, &over, 0, true)?;
     let full = c.b.broadcast(var, &split)?;
     let (centred, var) = (c.b.reshape(centred, &found.shape)?, c.b.reshape(full, &found.shape)?);
-    normalised(c, centred, var, along_channels)
+    Ok(normalised(c, "", centred, var, along_channels)?.into())
 }

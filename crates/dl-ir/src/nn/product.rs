@@ -73,7 +73,10 @@ fn matmul(b: &mut Builder, args: &Args) -> Made {
 }
 
 /// The axes before the last two, broadcast.
-fn batch_shape(b: &Builder, x: NodeId, y: NodeId) -> Result<Vec<Dim>, CallError> {
+///
+/// # Errors
+/// If they do not broadcast together.
+pub fn batch_shape(b: &Builder, x: NodeId, y: NodeId) -> Result<Vec<Dim>, CallError> {
     let (left, right) = (b.shape(x), b.shape(y));
     let (left, right) = (&left[..left.len() - 2], &right[..right.len() - 2]);
     let rank = left.len().max(right.len());
@@ -92,7 +95,8 @@ fn batch_shape(b: &Builder, x: NodeId, y: NodeId) -> Result<Vec<Dim>, CallError>
         .collect()
 }
 
-fn with_batch(b: &mut Builder, x: NodeId, batch: &[Dim]) -> Built {
+/// `x` with its axes before the last two broadcast to `batch`.
+pub fn with_batch(b: &mut Builder, x: NodeId, batch: &[Dim]) -> Built {
     let tail = b.shape(x)[b.rank(x) - 2..].to_vec();
     let shape: Vec<Dim> = batch.iter().cloned().chain(tail).collect();
     b.broadcast(x, &shape)

@@ -1,36 +1,25 @@
 //! Tensors made from a shape alone.
 
 use super::args::Args;
-use super::common::{Made, X, floats, iota, made, scale, with_constant};
+use super::common::{Made, X, iota, made};
 use super::layer::LayerDef;
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
 use super::value::Value;
 use crate::build::Builder;
 use crate::dim::Dim;
-use crate::op::Op;
 use crate::types::DType;
 
 const SHAPE: Param = Param::required("shape", Kind::Shape, "the shape").rest();
 const F32: Param = Param::optional("dtype", Kind::DType, Default::DType(DType::F32), "the element type");
-const P: Param = Param::optional("p", Kind::Float, Default::Float(0.5), "the share of elements set to 0");
-
-const DROPOUT: MethodDef = MethodDef {
-    name: "dropout",
-    aliases: &[],
-    doc: "in training sets each element to 0 with probability p and divides the others by 1 - p; otherwise x",
-    params: &[X, P],
-    build: dropout,
-};
 const IDENTITY: MethodDef =
     MethodDef { name: "identity", aliases: &[], doc: "x itself", params: &[X], build: |_, a| Ok(a.tensor("x").into()) };
 
 /// The layers of this file.
-pub const LAYERS: &[LayerDef] = &[LayerDef::of("Dropout", &DROPOUT), LayerDef::of("Identity", &IDENTITY)];
+pub const LAYERS: &[LayerDef] = &[LayerDef::of("Identity", &IDENTITY)];
 
 /// The methods and functions of this file.
 pub const METHODS: &[MethodDef] = &[
-    DROPOUT,
     IDENTITY,
     MethodDef {
         name: "zeros",
@@ -142,23 +131,4 @@ fn random(b: &mut Builder, args: &Args, dist: &str) -> Made {
         return Err(args.error("dtype", format!("random numbers are f32 or f64, not {dtype}")).into());
     }
     made(b.random(dist, dtype, &shape))
-}
-
-fn dropout(b: &mut Builder, args: &Args) -> Made {
-    let (x, p) = (args.tensor("x"), args.float("p"));
-    let dtype = floats(b, 0, x)?;
-    if !(0.0..=1.0).contains(&p) {
-        return Err(args.error("p", format!("`p` is a probability, between 0 and 1, but it is {p}")).into());
-    }
-    if !b.training || p == 0.0 {
-        return Ok(x.into());
-    }
-    if p == 1.0 {
-        return made(b.full_like(x, 0.0));
-    }
-    let shape = b.shape(x).to_vec();
-    let draw = b.random("uniform", dtype, &shape)?;
-    let dropped = with_constant(b, Op::Lt, draw, p)?;
-    let (zero, scaled) = (b.constant(dtype, 0.0), scale(b, x, 1.0 / (1.0 - p))?);
-    made(b.select(dropped, zero, scaled))
 }

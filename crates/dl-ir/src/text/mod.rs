@@ -54,6 +54,7 @@ fn write_module(out: &mut String, module: &Module) -> fmt::Result {
             Init::Ones => writeln!(out, "ones")?,
             Init::Full(v) => writeln!(out, "full {v:?}")?,
             Init::FanIn(d) => writeln!(out, "fan_in {d}")?,
+            Init::Xavier(d) => writeln!(out, "xavier {d}")?,
             Init::Normal(a, b) => writeln!(out, "normal {a:?} {b:?}")?,
             Init::Uniform(a, b) => writeln!(out, "uniform {a:?} {b:?}")?,
         }
@@ -221,6 +222,7 @@ mod tests {
             facts: graph.facts.clone(),
             params: vec![
                 param("a", Init::FanIn(dim.clone() * Dim::sym("D") - Dim::from(3)), true),
+                param("x", Init::Xavier(Dim::sym("D")), true),
                 param("b", Init::Normal(0.0, 0.02), true),
                 param("c", Init::Uniform(-1.0, 1e-9), true),
                 param("d", Init::Full(-2.5), false),

@@ -127,6 +127,7 @@ fn param(lx: &mut Lexer<'_>, trainable: bool) -> Result<ParamDecl, ParseError> {
         "ones" => Init::Ones,
         "full" => Init::Full(float(lx)?),
         "fan_in" => Init::FanIn(dim(lx)?),
+        "xavier" => Init::Xavier(dim(lx)?),
         "normal" => Init::Normal(float(lx)?, float(lx)?),
         "uniform" => Init::Uniform(float(lx)?, float(lx)?),
         other => return Err(lx.error(format!("`{other}` is no initialisation"))),

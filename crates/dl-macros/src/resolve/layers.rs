@@ -1,14 +1,14 @@
 //! Layers: declaring them with their parameters, calling them, and methods of the table.
 
-use dl_ir::LayerDecl;
 use dl_ir::nn::{self, CallError, Given, Layer, LayerDef, Passes, Value};
+use dl_ir::{DType, LayerDecl};
 use syn::{Expr, Ident, Member};
 
-use super::Resolver;
 use super::args::{Site, Written, given};
 use super::explain::{Operand, concerned, operands_of};
 use super::expr::Frame;
 use super::scope::{ScopeId, is_plain, lone_ident};
+use super::{MODEL, Resolver};
 use crate::diag::{did_you_mean, source_text};
 use crate::syntax::{self, Block, BlockParam, LayerArg, LayerCall};
 
@@ -126,6 +126,8 @@ impl<'a> Resolver<'a, '_> {
                 return self.unknown_instance();
             }
         };
+        let dtype = self.scope(MODEL).body.dtype.as_ref().and_then(|name| DType::from_name(&name.to_string()));
+        let layer = layer.of_dtype(dtype.unwrap_or(DType::F32));
         for param in &layer.params {
             let mut param = param.clone();
             param.name = format!("{path}.{}", param.name);

@@ -5,6 +5,7 @@
 //! model    := attr* vis "model" NAME "{" item* "}"
 //! item     := "const" NAME "=" expr ";"
 //!           | "dim" NAME ("," NAME)* ";"
+//!           | "dtype" ("f32" | "f64") ";"                           // once, in a model
 //!           | "require" expr ";"                                  // DIM % HEADS == 0
 //!           | "let" name "=" layer ";"
 //!           | "block" NAME "(" (NAME ("=" expr)?),* ")" "{" item* "}"
@@ -43,6 +44,8 @@ pub struct Body {
     pub consts: Vec<Const>,
     /// `dim NAME;`, in a model only.
     pub dims: Vec<Ident>,
+    /// `dtype f64;`, in a model only.
+    pub dtype: Option<Ident>,
     /// `require A % B == 0;`
     pub facts: Vec<Expr>,
     /// `let name = layer;`, in declaration order, which is the order of the parameters.

@@ -13,6 +13,7 @@ use crate::diag::{Diagnostics, did_you_mean};
 mod keyword {
     syn::custom_keyword!(model);
     syn::custom_keyword!(dim);
+    syn::custom_keyword!(dtype);
     syn::custom_keyword!(require);
     syn::custom_keyword!(block);
     syn::custom_keyword!(train);
@@ -101,6 +102,8 @@ fn item(input: ParseStream, place: Place, body: &mut Body, diagnostics: &mut Dia
         constant(input, body)
     } else if input.peek(keyword::dim) {
         dims(input, place, body)
+    } else if input.peek(keyword::dtype) {
+        dtype(input, place, body)
     } else if input.peek(keyword::require) {
         input.parse::<keyword::require>()?;
         body.facts.push(input.parse()?);
@@ -108,12 +111,12 @@ fn item(input: ParseStream, place: Place, body: &mut Body, diagnostics: &mut Dia
     } else if input.peek(keyword::block) {
         block(input, body, diagnostics)
     } else {
-        let words = ["let", "const", "dim", "require", "block", "fn", "pub"];
+        let words = ["let", "const", "dim", "dtype", "require", "block", "fn", "pub"];
         let hint = match input.cursor().ident() {
             Some((word, _)) => did_you_mean(&word.to_string(), words),
             None => String::new(),
         };
-        Err(input.error(format!("expected `let`, `fn`, `const`, `dim`, `require` or `block`{hint}")))
+        Err(input.error(format!("expected `let`, `fn`, `const`, `dim`, `dtype`, `require` or `block`{hint}")))
     }
 }
 
@@ -160,6 +163,24 @@ fn dims(input: ParseStream, place: Place, body: &mut Body) -> Result<()> {
         }
         input.parse::<Token![,]>()?;
     }
+}
+
+/// `dtype f64;`
+fn dtype(input: ParseStream, place: Place, body: &mut Body) -> Result<()> {
+    let word = input.parse::<keyword::dtype>()?;
+    if place == Place::Block {
+        let message = "the layers of a block are of the element type of its model: `dtype` stands in a model";
+        return Err(syn::Error::new(word.span, message));
+    }
+    if body.dtype.is_some() {
+        return Err(syn::Error::new(word.span, "the element type of the layers is given already"));
+    }
+    let name: Ident = input.parse().map_err(|e| syn::Error::new(e.span(), "expected `dtype f32;` or `dtype f64;`"))?;
+    if name != "f32" && name != "f64" {
+        return Err(syn::Error::new(name.span(), format!("layers are of f32 or f64, not `{name}`")));
+    }
+    body.dtype = Some(name);
+    semicolon(input, "the element type")
 }
 
 fn semicolon(input: ParseStream, what: &str) -> Result<()> {

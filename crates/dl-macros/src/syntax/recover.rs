@@ -20,7 +20,7 @@ pub fn at_item(input: ParseStream) -> bool {
         || input.peek(Token![fn])
         || input.peek(Token![pub])
         || input.peek(Token![#])
-        || ["dim", "require", "block", "model"].into_iter().any(words)
+        || ["dim", "dtype", "require", "block", "model"].into_iter().any(words)
 }
 
 /// Skips to where the next item probably begins: past a `;` or a `{ ... }`, or before a word that begins an item.
