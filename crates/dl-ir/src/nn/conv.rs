@@ -2,9 +2,10 @@
 
 use super::args::Args;
 use super::common::{Made, made};
-use super::error::ArgError;
+use super::error::{ArgError, CallError};
 use super::layer::{Append, Call, Declare, LayerDef, trainable};
 use super::linear::{BIAS, along_channels, positive_dim};
+use super::padding::{Fill, MODES, padded};
 use super::params::{Default, Kind, Param};
 use super::pool::{LAYOUTS, too_small};
 use crate::attrs::Attrs;
@@ -26,6 +27,12 @@ const PARAMS: &[Param] = &[
     Param::optional("dilation", Kind::Sizes, Default::Int(1), "the distance between elements of a window"),
     Param::optional("groups", Kind::Int, Default::Int(1), "parts of the channels that do not mix"),
     BIAS,
+    Param::optional(
+        "padding_mode",
+        Kind::Word(MODES),
+        Default::Word("zeros"),
+        "what padding consists of: \"zeros\", or elements of x as in `ReflectionPad2d` and its like",
+    ),
 ];
 
 const fn conv(name: &'static str, doc: &'static str, declare: Declare, call: Append) -> LayerDef {
@@ -53,18 +60,9 @@ fn declare(args: &Args, spatial: usize) -> Result<Vec<ParamDecl>, ArgError> {
     let (from, to) = args.map("in");
     positive_dim(args, "in", &from)?;
     positive_dim(args, "in", &to)?;
-    let (kernel, groups) = (args.sizes("kernel", spatial, 1)?, args.int("groups"));
-    if groups < 1 {
-        return Err(args.error("groups", format!("`groups` must be at least 1, but it is {groups}")));
-    }
-    for (side, channels) in [("in", &from), ("out", &to)] {
-        if channels.as_const().is_some_and(|c| c % groups != 0) {
-            let message = format!("{channels} channels {side} do not divide into {groups} groups");
-            return Err(args.error("groups", message));
-        }
-    }
+    let (kernel, groups) = (args.sizes("kernel", spatial, 1)?, groups(args, &from, &to)?);
     Geometry::of(args, spatial)?;
-    let inner = from.floor_div(&Dim::from(groups)).unwrap_or(from);
+    let inner = from.floor_div(&groups).unwrap_or(from);
     let fan_in = inner.clone() * Dim::from(kernel.iter().product::<i64>());
     let mut shape = vec![to.clone(), inner];
     shape.extend(kernel.into_iter().map(Dim::from));
@@ -75,14 +73,41 @@ fn declare(args: &Args, spatial: usize) -> Result<Vec<ParamDecl>, ArgError> {
     Ok(params)
 }
 
+/// The number of groups, into which the channels of both sides divide.
+///
+/// # Errors
+/// If they are known not to.
+pub fn groups(args: &Args, from: &Dim, to: &Dim) -> Result<Dim, ArgError> {
+    let groups = args.int("groups");
+    if groups < 1 {
+        return Err(args.error("groups", format!("`groups` must be at least 1, but it is {groups}")));
+    }
+    for (side, channels) in [("in", from), ("out", to)] {
+        if channels.as_const().is_some_and(|c| c % groups != 0) {
+            let message = format!("{channels} channels {side} do not divide into {groups} groups");
+            return Err(args.error("groups", message));
+        }
+    }
+    Ok(Dim::from(groups))
+}
+
 fn call(c: &mut Call<'_>, spatial: usize) -> Made {
     c.check_dtype()?;
     c.check_rank(spatial + 2, LAYOUTS[spatial - 1])?;
     let (from, _) = c.args().map("in");
     c.check_features("in", 1, "channels", &from)?;
-    let attrs = Geometry::of(c.args(), spatial)?.attrs();
-    let attrs = attrs.int("groups", c.args().int("groups")).word("layout", "first");
-    let x = c.x();
+    let mut geometry = Geometry::of(c.args(), spatial)?;
+    let mut x = c.x();
+    let fill = Fill::of_mode(c.args().word("padding_mode"));
+    if fill != Fill::Value {
+        let sides: Vec<(i64, i64)> = geometry.lo.iter().copied().zip(geometry.hi.iter().copied()).collect();
+        x = padded(c.b, x, fill, x, &sides).map_err(|error| match error {
+            CallError::Inputs(message) => c.args().error("padding", message).into(),
+            other => other,
+        })?;
+        (geometry.lo, geometry.hi) = (vec![0; spatial], vec![0; spatial]);
+    }
+    let attrs = geometry.attrs().int("groups", c.args().int("groups")).word("layout", "first");
     let Some(weight) = c.param("weight") else { return Ok(x.into()) };
     let y = c.b.push(Op::Conv, &[x, weight], attrs).map_err(too_small)?;
     match c.param("bias") {

@@ -21,6 +21,7 @@ mod args;
 mod attention;
 mod common;
 mod conv;
+mod conv_transpose;
 mod dropout;
 mod einsum;
 mod elementwise;
@@ -33,11 +34,13 @@ mod method;
 mod movement;
 mod multihead;
 mod norm;
+mod padding;
 mod params;
 mod pool;
 mod product;
 mod rearrange;
 mod reduce;
+mod resample;
 mod source;
 mod transformer;
 mod value;
@@ -60,6 +63,8 @@ const METHODS: &[&[MethodDef]] = &[
     einsum::METHODS,
     rearrange::METHODS,
     pool::METHODS,
+    padding::METHODS,
+    resample::METHODS,
     source::METHODS,
     dropout::METHODS,
     attention::METHODS,
@@ -70,6 +75,9 @@ const METHODS: &[&[MethodDef]] = &[
 const LAYERS: &[&[LayerDef]] = &[
     linear::LAYERS,
     conv::LAYERS,
+    conv_transpose::LAYERS,
+    padding::LAYERS,
+    resample::LAYERS,
     norm::LAYERS,
     pool::LAYERS,
     activation::LAYERS,
