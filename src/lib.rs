@@ -1,12 +1,14 @@
 //! Deep learning in Rust: networks declared in [`model!`], checked at compile time, compiled for the CPU at hand.
 //!
-//! [`data`], [`metrics`] and [`progress`] help with training, [`optim`] says how to write an optimizer; the [`prelude`] brings in what almost every program uses.
+//! [`data`], [`metrics`], [`progress`] and [`schedule`] help with training, [`optim`] holds the optimizers and says how to
+//! write one; the [`prelude`] brings in what almost every program uses.
 
 pub use dl_runtime::{
-    Adam, AdamW, AnyArray, CodeCache, Compilation, Dump, Element, Error, Gradients, IntoArg, Isa, LoadReport, Misfit,
-    Model, Optimizer, Options, Parameter, Phases, Pool, Result, Seed, Sgd, Summary, SummaryRow, optim,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, AnyArray, CodeCache, Compilation, Dump, Element, Error, Gradients, Groups,
+    IntoArg, Isa, Lamb, Lion, LoadReport, Misfit, Model, NAdam, Optimizer, Options, Parameter, Phases, Pool, RAdam,
+    Result, RmsProp, Seed, Sgd, Summary, SummaryRow, optim,
 };
-pub use dl_train::{data, metrics, progress};
+pub use dl_train::{data, metrics, progress, schedule};
 pub use ndarray;
 
 /// Declares models: a struct with typed methods for each, checked as a whole at compile time.
@@ -85,11 +87,15 @@ pub mod __private {
 
 /// What almost every program uses: `use dl::prelude::*;`.
 pub mod prelude {
-    pub use dl_runtime::{Adam, AdamW, Gradients, Optimizer, Seed, Sgd};
+    pub use dl_runtime::{
+        Adadelta, Adagrad, Adam, AdamW, Adamax, Gradients, Groups, Lamb, Lion, NAdam, Optimizer, RAdam, RmsProp, Seed,
+        Sgd,
+    };
     pub use dl_train::data::Order::{self, InOrder, Shuffle};
     pub use dl_train::data::{Dataset, Mnist};
     pub use dl_train::metrics::{ConfusionMatrix, accuracy};
     pub use dl_train::progress::Progress;
+    pub use dl_train::schedule::{CosineAnnealingLr, LinearLr, OneCycleLr, ReduceLrOnPlateau, Schedule, StepLr};
     pub use ndarray::{Array1, Array2, Array3, Array4};
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
 use crate::kernels::Kernels;
 use crate::memory::{ALIGN, Buffer, byte_len};
-use crate::optim::{Optimizer, StateSlot, attach};
+use crate::optim::{Key, Optimizer, Ports, StateSlot, Whole, attach};
 use crate::program::{Context, Program, Purpose, sizes};
 use crate::prologue::Prologue;
 
@@ -53,10 +53,15 @@ pub(crate) fn compile(
 ) -> Result<Program> {
     let function = &context.module.functions[function];
     let name = &function.name;
+    let mut ports = Ports::default();
     let graph = timed(&mut work.phases.bind, || {
         let mut graph = function.graph.clone();
         match (purpose, optimizer) {
-            (Purpose::Train(_), Some(optimizer)) => graph = attach(name, graph, optimizer)?,
+            (Purpose::Train { gathers, .. }, Some(optimizer)) => {
+                let (optimizer_name, gathers) = (optimizer.name(), *gathers);
+                let whole = Whole { optimizer: optimizer_name, function: name, names: context.trainable, gathers };
+                (graph, ports) = attach(whole, graph, optimizer)?;
+            }
             _ => graph.outputs.retain(|output| !matches!(output.role, Role::Update(_))),
         }
         let graph = passes::bind::bind(&graph, bindings).map_err(|e| unfit(context, name, bindings, &e))?;
@@ -65,7 +70,7 @@ pub(crate) fn compile(
     let Some(target) = context.target else {
         check_memory(name, &graph)?;
         let explanation = "not compiled: the evaluator runs the graph\n".to_string();
-        return program(context, name, graph, Code::Interpreted, explanation);
+        return program(context, name, graph, &ports, Code::Interpreted, explanation);
     };
     let inference = *purpose == Purpose::Call;
     let (graph, split) = timed(&mut work.phases.passes, || {
@@ -79,7 +84,7 @@ pub(crate) fn compile(
     })?;
     let mut assembled = |graph: Graph| {
         let Assembled { kernels, copies, explanation } = assemble(name, &graph, target, work)?;
-        let mut program = program(context, name, graph, Code::Kernels(Box::new(kernels)), explanation)?;
+        let mut program = program(context, name, graph, &ports, Code::Kernels(Box::new(kernels)), explanation)?;
         let copies = copies.map(|copies| copying(&mut program, copies));
         Ok((program, copies))
     };
@@ -131,13 +136,21 @@ fn copying(reader: &mut Program, copies: Copies) -> Program {
 }
 
 /// The program of a graph that has been compiled to `code`.
-fn program(context: &Context<'_>, name: &str, graph: Graph, code: Code, explanation: String) -> Result<Program> {
-    let (inputs, staging) = inputs(context, &graph)?;
+fn program(
+    context: &Context<'_>,
+    name: &str,
+    graph: Graph,
+    ports: &Ports,
+    code: Code,
+    explanation: String,
+) -> Result<Program> {
+    let (inputs, staging) = inputs(context, &graph, ports)?;
     let state = graph.inputs.iter().filter(|input| input.kind == InputKind::State).map(|input| {
         let (dtype, stored) = bound_type(&graph, input.node)?;
         let order = context.storage.order_of(input, stored.len()).cloned();
         let order = order.unwrap_or_else(|| Order::declared(stored.len()));
-        Ok(StateSlot { name: input.name.clone(), dtype, shape: order.inverse().permuted(&stored), order })
+        let begin = ports.begins.get(&input.name).cloned();
+        Ok(StateSlot { name: input.name.clone(), dtype, shape: order.inverse().permuted(&stored), order, begin })
     });
     let state = state.collect::<Result<_>>()?;
     let of_model = |name: &str| graph.input(name).is_some_and(|input| input.kind != InputKind::Fixed);
@@ -196,7 +209,7 @@ fn unfit(context: &Context<'_>, function: &str, bindings: &Bindings, error: &Bin
 }
 
 /// Where each input of the graph comes from, and the bytes needed to stage those that must be copied.
-fn inputs(context: &Context<'_>, graph: &Graph) -> Result<(Vec<InputSlot>, usize)> {
+fn inputs(context: &Context<'_>, graph: &Graph, ports: &Ports) -> Result<(Vec<InputSlot>, usize)> {
     let (mut args, mut fixed, mut staging) = (0, 0, 0);
     let mut slots = vec![];
     for input in &graph.inputs {
@@ -214,7 +227,11 @@ fn inputs(context: &Context<'_>, graph: &Graph) -> Result<(Vec<InputSlot>, usize
                 InputSource::Param(index.ok_or_else(unknown)?)
             }
             InputKind::State => InputSource::State(input.name.clone()),
-            InputKind::Hyper => InputSource::Scalar(input.name.clone()),
+            InputKind::Hyper => {
+                // Whoever declares one by hand is told that it has no value.
+                let unknown = || Key { group: String::new(), name: "an input of kind `hyper`" };
+                InputSource::Scalar(ports.scalars.get(&input.name).cloned().unwrap_or_else(unknown))
+            }
             InputKind::Key => InputSource::Key,
             InputKind::Fixed => {
                 fixed += 1;

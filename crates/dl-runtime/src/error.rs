@@ -188,6 +188,23 @@ pub enum Error {
         /// The accepted range.
         expected: &'static str,
     },
+    /// The pattern of a group of parameters matches none.
+    UnmatchedPattern {
+        /// The pattern, such as `head.*`.
+        pattern: String,
+        /// The parameters of the model that can be trained.
+        names: Vec<String>,
+    },
+    /// The model holds averaged parameters, which must not be trained, nor saved as an optimizer's averages.
+    AveragesInUse {
+        /// The optimizer.
+        optimizer: &'static str,
+    },
+    /// There are no averaged parameters to put into the model.
+    NoAverages {
+        /// The optimizer.
+        optimizer: &'static str,
+    },
     /// An optimizer describes a step that does not work. Those of this library do not.
     BadOptimizer {
         /// The optimizer.
@@ -326,6 +343,23 @@ impl fmt::Display for Error {
             Error::BadHyperparameter { optimizer, name, value, expected } => {
                 write!(f, "{optimizer}: `{name}` is {value}, but must be {expected}; no parameter was changed")
             }
+            Error::UnmatchedPattern { pattern, names } => {
+                write!(f, "the pattern `{pattern}` of `Groups` matches no parameter; ")?;
+                let below = format!("{pattern}.");
+                match names.iter().any(|name| name.starts_with(&below)) {
+                    true => write!(f, "did you mean `{below}*`? ")?,
+                    false => f.write_str("`*` stands for any characters, `?` for one. ")?,
+                }
+                write!(f, "The parameters are `{}`; no parameter was changed", names.join("`, `"))
+            }
+            Error::AveragesInUse { optimizer } => write!(
+                f,
+                "the model holds the averages that {optimizer} was asked to `swap` in; `swap` again before training or saving"
+            ),
+            Error::NoAverages { optimizer } => write!(
+                f,
+                "{optimizer} has no averages yet: train a step first, and make the average of whole `Groups`: `Groups::new(..).ema(0.999)`"
+            ),
             Error::BadOptimizer { optimizer, function, problem } => {
                 write!(f, "{optimizer}, as implemented, cannot train `{function}`: {problem}; no parameter was changed")
             }

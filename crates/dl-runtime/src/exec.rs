@@ -9,7 +9,7 @@ use crate::compile::Code;
 use crate::error::{Error, Result};
 use crate::interpret::interpret;
 use crate::memory::{Buffer, Tensor, type_name};
-use crate::optim::{OptimizerState, plain_name};
+use crate::optim::{Key, OptimizerState, Scalars};
 use crate::params::Params;
 use crate::pool::lock;
 use crate::program::Program;
@@ -21,7 +21,7 @@ pub(crate) struct Inputs<'a, 'd> {
     /// What the prologue keeps, in order: written by it, read by the program that it belongs to.
     pub(crate) fixed: &'a [Tensor],
     pub(crate) state: Option<&'a mut OptimizerState>,
-    pub(crate) scalars: &'a [(&'static str, f64)],
+    pub(crate) scalars: &'a Scalars,
     /// Seed and step of the random numbers.
     pub(crate) key: [u64; 2],
     /// Arrays whose memory the results may use, in the order of these.
@@ -80,7 +80,7 @@ pub(crate) enum InputSource {
     /// A tensor of the optimizer.
     State(String),
     /// A number of the optimizer.
-    Scalar(String),
+    Scalar(Key),
     /// Seed and step.
     Key,
 }
@@ -143,12 +143,11 @@ fn addresses(program: &Program, inputs: &mut Inputs<'_, '_>, staging: &mut Buffe
                 let tensor = inputs.state.as_ref().and_then(|state| state.tensors.get(name));
                 slot.address(tensor.ok_or_else(|| absent(name))?, &program.name)?
             }
-            InputSource::Scalar(name) => {
-                let plain = plain_name(name);
-                let (_, value) = inputs.scalars.iter().find(|(n, _)| *n == plain).ok_or_else(|| absent(name))?;
+            InputSource::Scalar(key) => {
+                let value = inputs.scalars.get(key).ok_or_else(|| absent(key.name))?;
                 match slot.dtype {
                     DType::F64 => stage.copy_from_slice(&value.to_ne_bytes()),
-                    _ => stage.copy_from_slice(&(*value as f32).to_ne_bytes()),
+                    _ => stage.copy_from_slice(&(value as f32).to_ne_bytes()),
                 }
                 staged
             }

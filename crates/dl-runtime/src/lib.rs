@@ -34,7 +34,7 @@ pub use compilation::{Compilation, Phases};
 pub use dl_codegen::cache::CodeCache;
 pub use error::{Error, Result};
 pub use model::{Model, Parameter, Source};
-pub use optim::{Adam, AdamW, Optimizer, Sgd};
+pub use optim::{Adadelta, Adagrad, Adam, AdamW, Adamax, Groups, Lamb, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd};
 pub use options::{Dump, Isa, Options};
 pub use params::Seed;
 pub use pool::{Pool, available_threads};

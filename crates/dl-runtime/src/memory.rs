@@ -212,10 +212,32 @@ impl Tensor {
         Some(unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr().cast::<T>(), self.len()) })
     }
 
+    /// Sets every element of a tensor of floats.
+    pub(crate) fn fill(&mut self, value: f64) {
+        if let Some(elements) = self.as_slice_mut::<f32>() {
+            elements.fill(value as f32);
+        } else if let Some(elements) = self.as_slice_mut::<f64>() {
+            elements.fill(value);
+        }
+    }
+
     /// The elements with the axes as declared, if they are of type `T`.
     pub(crate) fn view<T: Element>(&self) -> Option<ArrayViewD<'_, T>> {
         let stored = ArrayViewD::from_shape(IxDyn(&self.stored_shape()), self.as_slice()?).ok()?;
         Some(stored.permuted_axes(IxDyn(self.order.inverse().axes())))
+    }
+}
+
+impl Clone for Tensor {
+    /// Ends the program if there is no memory, as a `Vec` does.
+    fn clone(&self) -> Tensor {
+        let Tensor { dtype, ref shape, ref order, .. } = *self;
+        let mut copy = Tensor::zeros_in(dtype, shape, order.clone(), "a copy").unwrap_or_else(|_| {
+            let layout = Layout::from_size_align(self.bytes().len(), ALIGN).unwrap_or(Layout::new::<u8>());
+            std::alloc::handle_alloc_error(layout)
+        });
+        copy.bytes_mut().copy_from_slice(self.bytes());
+        copy
     }
 }
 

@@ -16,7 +16,7 @@ use crate::compilation::Compilation;
 use crate::error::{Error, Result};
 use crate::exec::{Inputs, Weights, run};
 use crate::memory::type_name;
-use crate::optim::Optimizer;
+use crate::optim::{CALLS, Optimizer, Scalars};
 use crate::options::Options;
 use crate::params::{Param, Params, Seed};
 use crate::program::{Context, Places, Program, Programs, Purpose};
@@ -38,6 +38,8 @@ pub struct Source {
 /// at once. Evaluation takes `&self`, so a model can be shared between threads.
 pub struct Model {
     module: Module,
+    /// The names of the parameters that can be trained.
+    trainable: Vec<String>,
     places: Places,
     dims: Bindings,
     /// How the parameters lie in memory.
@@ -81,7 +83,8 @@ impl Model {
         let programs = Programs::new(options.programs);
         let places = Places { file: source.file, locs: module.locs.as_slice().into() };
         let draws = AtomicU64::new(0);
-        Ok(Model { module, places, dims, storage, params, options, target, programs, seed, steps: 0, draws })
+        let trainable = module.params.iter().filter(|p| p.trainable).map(|p| p.name.clone()).collect();
+        Ok(Model { module, trainable, places, dims, storage, params, options, target, programs, seed, steps: 0, draws })
     }
 
     /// Runs a function in evaluation mode.
@@ -104,7 +107,7 @@ impl Model {
         let program = self.program(function, Purpose::Call, args, None)?;
         let key = [self.seed.0, EVALUATION | self.draws.fetch_add(1, Ordering::Relaxed)];
         let (params, fixed) = (Weights::Read(&self.params), program.kept(&self.params)?);
-        let inputs = Inputs { args, params, fixed: &fixed, state: None, scalars: &[], key, spares };
+        let inputs = Inputs { args, params, fixed: &fixed, state: None, scalars: &Scalars::default(), key, spares };
         let results = run(&program, inputs)?;
         Ok(Outputs(results.into_iter().map(|(_, array)| array).collect()))
     }
@@ -122,7 +125,7 @@ impl Model {
             params: Weights::Read(&self.params),
             fixed: &[],
             state: None,
-            scalars: &[],
+            scalars: &Scalars::default(),
             key: [self.seed.0, self.steps],
             spares: vec![],
         };
@@ -144,11 +147,12 @@ impl Model {
     }
 
     /// One step of training: runs a training function forward and backward and updates the parameters, as one
-    /// program. Returns the loss before the update.
+    /// program. Returns the loss before the update. An optimizer that [gathers](crate::optim::Accumulate) gradients takes
+    /// several calls for one step.
     ///
     /// Errors: those of wrong arguments, [`Error::IndexOutOfRange`], [`Error::NotTrainable`],
-    /// [`Error::BadHyperparameter`], [`Error::OptimizerState`] and [`Error::BadOptimizer`]. Model and optimizer are then
-    /// unchanged.
+    /// [`Error::BadHyperparameter`], [`Error::UnmatchedPattern`], [`Error::OptimizerState`],
+    /// [`Error::AveragesInUse`] and [`Error::BadOptimizer`]. Model and optimizer are then unchanged.
     pub fn train<T: Element>(
         &mut self,
         function: usize,
@@ -156,18 +160,26 @@ impl Model {
         args: &[AnyArray<'_>],
     ) -> Result<T> {
         self.check_kind(function, &[FnKind::Train])?;
+        let purpose = self.training(optimizer);
+        let gathers = matches!(purpose, Purpose::Train { gathers: true, .. });
         let step = optimizer.state().steps().saturating_add(1);
-        let scalars = optimizer.scalars(step)?;
-        let program = self.program(function, Purpose::Train(optimizer.structure()), args, Some(optimizer))?;
+        let calls = optimizer.state().gathered().saturating_add(1);
+        let mut scalars = optimizer.scalars(step)?;
+        scalars.push((CALLS, calls as f64));
+        let program = self.program(function, purpose, args, Some(optimizer))?;
+        let scalars = program.scalars(optimizer, step, Scalars::of(scalars))?;
         // Asked for once: what is checked here is what the program writes to.
         let (name, state) = (optimizer.name(), optimizer.state_mut());
-        program.prepare(name, state, &scalars)?;
+        program.prepare(name, state, &scalars, &self.params)?;
         let key = [self.seed.0, self.steps];
         let params = Weights::write(&mut self.params);
         let inputs =
             Inputs { args, params, fixed: &[], state: Some(&mut *state), scalars: &scalars, key, spares: vec![] };
         let results = run(&program, inputs)?;
-        state.steps = step;
+        match gathers {
+            true => state.gathered = calls,
+            false => (state.steps, state.gathered) = (step, 0),
+        }
         self.steps = self.steps.wrapping_add(1);
         scalar(results.into_iter().find(|(role, _)| *role == Role::Result).map(|(_, array)| array))
     }
@@ -269,13 +281,24 @@ impl Model {
     /// Errors: those of wrong arguments, [`Error::NotTrainable`] and [`Error::BadOptimizer`].
     pub fn explain_train(&self, function: usize, optimizer: &dyn Optimizer, args: &[AnyArray<'_>]) -> Result<String> {
         self.check_kind(function, &[FnKind::Train])?;
-        let purpose = Purpose::Train(optimizer.structure());
+        let purpose = self.training(optimizer);
         Ok(self.program(function, purpose, args, Some(optimizer))?.explanation.clone())
     }
 
     /// Everything compiled so far: what, when, why and how long it took.
     pub fn compilations(&self) -> Vec<Compilation> {
         self.programs.log()
+    }
+
+    /// What the next call with this optimizer is compiled for.
+    fn training(&self, optimizer: &dyn Optimizer) -> Purpose {
+        let gathers = optimizer.state().gathered().saturating_add(1) < optimizer.window();
+        Purpose::Train { structure: optimizer.structure_of(&self.trainable), gathers }
+    }
+
+    /// The parameters and buffers, to be changed.
+    pub(crate) fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
     }
 
     /// The program for arguments like these, compiled if need be.
@@ -292,6 +315,7 @@ impl Model {
         self.function(function)?;
         let context = Context {
             module: &self.module,
+            trainable: &self.trainable,
             dims: &self.dims,
             storage: &self.storage,
             places: &self.places,

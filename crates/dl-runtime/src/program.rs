@@ -15,7 +15,7 @@ use crate::compile::{Code, compile};
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
 use crate::memory::{Buffer, Tensor};
-use crate::optim::{Optimizer, OptimizerState, StateSlot, plain_name};
+use crate::optim::{Optimizer, OptimizerState, Scalars, StateSlot};
 use crate::options::Options;
 use crate::params::Params;
 use crate::pool::lock;
@@ -28,8 +28,13 @@ pub(crate) enum Purpose {
     Call,
     /// Its result and gradients.
     Grad,
-    /// A step of training with an optimizer of this structure.
-    Train(String),
+    /// A step of training.
+    Train {
+        /// That of the optimizer.
+        structure: String,
+        /// Whether gradients are only gathered.
+        gathers: bool,
+    },
 }
 
 impl fmt::Display for Purpose {
@@ -37,7 +42,8 @@ impl fmt::Display for Purpose {
         match self {
             Purpose::Call => f.write_str("evaluation"),
             Purpose::Grad => f.write_str("gradients"),
-            Purpose::Train(structure) => write!(f, "training with {structure}"),
+            Purpose::Train { structure, gathers: false } => write!(f, "training with {structure}"),
+            Purpose::Train { structure, gathers: true } => write!(f, "gathering gradients for {structure}"),
         }
     }
 }
@@ -83,21 +89,30 @@ impl Places {
 }
 
 impl Program {
-    /// Makes the tensors that the optimizer keeps, or checks those it has, and that it gives every number.
+    /// The numbers of step number `step`, given those that hold for all parameters.
+    pub(crate) fn scalars(&self, optimizer: &dyn Optimizer, step: u64, mut scalars: Scalars) -> Result<Scalars> {
+        for slot in &self.inputs {
+            let InputSource::Scalar(key) = &slot.source else { continue };
+            if !scalars.has(&key.group) {
+                scalars.insert(key.group.clone(), optimizer.group_scalars(&key.group, step)?);
+            }
+            if scalars.get(key).is_none() {
+                let problem = format!("`scalars` gives no `{}`, which its update uses", key.name);
+                return Err(Error::BadOptimizer { optimizer: optimizer.name(), function: self.name.clone(), problem });
+            }
+        }
+        Ok(scalars)
+    }
+
+    /// Makes the tensors that the optimizer keeps, or checks those it has.
     pub(crate) fn prepare(
         &self,
         optimizer: &'static str,
         state: &mut OptimizerState,
-        scalars: &[(&'static str, f64)],
+        scalars: &Scalars,
+        params: &Params,
     ) -> Result<()> {
-        for slot in &self.inputs {
-            let InputSource::Scalar(name) = &slot.source else { continue };
-            if !scalars.iter().any(|(given, _)| *given == plain_name(name)) {
-                let problem = format!("`scalars` gives no `{}`, which its update uses", plain_name(name));
-                return Err(Error::BadOptimizer { optimizer, function: self.name.clone(), problem });
-            }
-        }
-        self.state.iter().try_for_each(|slot| state.ensure(optimizer, slot))
+        self.state.iter().try_for_each(|slot| state.ensure(optimizer, slot, scalars, params))
     }
 
     /// Where the time of its runs went, if they were timed.
@@ -155,6 +170,8 @@ impl Drop for Program {
 /// What a compilation needs to know of the model.
 pub(crate) struct Context<'a> {
     pub(crate) module: &'a Module,
+    /// The names of its parameters that can be trained.
+    pub(crate) trainable: &'a [String],
     /// Its own dimensions.
     pub(crate) dims: &'a Bindings,
     /// How its parameters lie.
@@ -287,9 +304,13 @@ fn reason(key: &Key, others: &[Key], bindings: &Bindings) -> String {
         .map(|((symbol, now), before)| format!("{symbol} is {now}, was {before}"))
         .collect();
     match (&key.purpose, &nearest.purpose) {
-        (Purpose::Train(now), Purpose::Train(before)) if now != before => {
+        (Purpose::Train { structure: now, .. }, Purpose::Train { structure: before, .. }) if now != before => {
             format!("the optimizer is {now}, was {before}")
         }
+        (Purpose::Train { gathers: now, .. }, Purpose::Train { gathers: before, .. }) if now != before => match now {
+            true => "gradients are gathered".into(),
+            false => "gradients that were gathered make a step".into(),
+        },
         _ => changed.join(", "),
     }
 }
@@ -304,7 +325,7 @@ mod tests {
 
     #[test]
     fn every_compilation_has_a_reason() {
-        let train = |s: &str| Purpose::Train(s.into());
+        let train = |s: &str| Purpose::Train { structure: s.into(), gathers: false };
         let say =
             |purpose, n, others: &[Key]| reason(&key(purpose, n), others, &Bindings::from([("N".to_string(), n)]));
         assert_eq!(say(Purpose::Call, 1, &[]), "first call");
@@ -312,5 +333,8 @@ mod tests {
         assert_eq!(say(Purpose::Call, 2, &[key(Purpose::Call, 1)]), "N is 2, was 1");
         let others = [key(train("Adam"), 1), key(Purpose::Call, 2)];
         assert_eq!(say(train("Sgd"), 1, &others), "the optimizer is Sgd, was Adam");
+        let gathers = Purpose::Train { structure: "Adam".into(), gathers: true };
+        assert_eq!(say(gathers.clone(), 1, &others), "gradients are gathered");
+        assert_eq!(say(train("Adam"), 1, &[key(gathers, 1)]), "gradients that were gathered make a step");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use crate::error::Result;
 use crate::exec::{InputSlot, InputSource, Inputs, Weights, run};
 use crate::memory::Tensor;
+use crate::optim::Scalars;
 use crate::params::Params;
 use crate::pool::lock;
 use crate::program::Program;
@@ -45,7 +46,15 @@ impl Prologue {
             let params = Weights::Read(params);
             run(
                 program,
-                Inputs { args: &[], params, fixed: &values, state: None, scalars: &[], key: [0; 2], spares: vec![] },
+                Inputs {
+                    args: &[],
+                    params,
+                    fixed: &values,
+                    state: None,
+                    scalars: &Scalars::default(),
+                    key: [0; 2],
+                    spares: vec![],
+                },
             )?;
         }
         let values = Arc::new(values);

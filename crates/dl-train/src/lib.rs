@@ -1,8 +1,9 @@
-//! Training with `dl`: data sets, metrics, progress.
+//! Training with `dl`: data sets, metrics, progress, learning rates.
 //!
 //! - [`data`]: sets of samples read in shuffled batches, and MNIST from its files.
 //! - [`metrics`]: how good predictions are, by the definitions of scikit-learn.
 //! - [`progress`]: a progress bar with the running loss.
+//! - [`schedule`]: learning rates that change as training goes on.
 //!
 //! Everything works on plain [`ndarray`] arrays, so none of it needs a model:
 //!
@@ -21,3 +22,4 @@
 pub mod data;
 pub mod metrics;
 pub mod progress;
+pub mod schedule;

@@ -1,7 +1,29 @@
 //! Optimizers: how a step changes the parameters, given their gradients.
 //!
 //! An optimizer says what one step does as a graph, once for each parameter; it is compiled together with the forward
-//! and backward pass. Numbers such as the learning rate are inputs of that graph, so changing them compiles nothing.
+//! and backward pass. Numbers such as the learning rate are inputs of that graph, so changing them compiles nothing;
+//! `dl::schedule` has the usual rules for them.
+//!
+//! | PyTorch | here |
+//! | --- | --- |
+//! | `SGD`, `RMSprop`, `Adagrad`, `Adadelta` | [`Sgd`], [`RmsProp`], [`Adagrad`], [`Adadelta`] |
+//! | `Adam`, `AdamW`, `Adamax`, `NAdam`, `RAdam` | [`Adam`], [`AdamW`], [`Adamax`], [`NAdam`], [`RAdam`] |
+//! | not in PyTorch | [`Lion`], [`Lamb`] |
+//! | parameter groups, `requires_grad = False` | [`Groups`] |
+//! | `clip_grad_norm_`, `clip_grad_value_` | [`clip_norm`](Optimizer::clip_norm), [`clip_value`](Optimizer::clip_value) |
+//! | `loss.backward()` several times before `step()` | [`accumulate`](Optimizer::accumulate) |
+//! | `swa_utils.AveragedModel` | [`ema`](Optimizer::ema) |
+//! | `maximize = True` | [`maximize`](Optimizer::maximize) |
+//!
+//! ```
+//! # extern crate dl_runtime as dl;
+//! use dl::{AdamW, Groups, Optimizer};
+//!
+//! let groups = Groups::new(AdamW::new(1e-3)).group("*.bias", |g| g.weight_decay(0.0));
+//! let mut adam = groups.clip_norm(1.0).accumulate(4).ema(0.999);
+//! adam.lr = 5e-4; // the settings of each are at hand as before
+//! assert_eq!((adam.max_norm, adam.decay), (1.0, 0.999));
+//! ```
 //!
 //! # Another optimizer
 //!
@@ -68,21 +90,54 @@
 //! A method marked `#[train]` takes it as it takes [`Adam`]: `net.train_loss(&mut lion, &x, &label)?`. An update that does
 //! not work is an [`Error::BadOptimizer`], and then no parameter has changed.
 
+mod accumulate;
+mod adadelta;
+mod adagrad;
 mod adam;
+mod adamax;
+mod clip;
+mod ema;
+mod groups;
+mod lamb;
+mod lion;
+mod maximize;
+mod nadam;
+mod radam;
+mod rmsprop;
 mod sgd;
 mod state;
+mod table;
+mod update;
+mod wrap;
 
+pub use accumulate::Accumulate;
+pub use adadelta::Adadelta;
+pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
+pub use adamax::Adamax;
+pub use clip::{ClipNorm, ClipValue};
+pub use ema::Ema;
+pub use groups::Groups;
+pub use lamb::Lamb;
+pub use lion::Lion;
+pub use maximize::Maximize;
+pub use nadam::NAdam;
+pub use radam::RAdam;
+pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 pub use state::OptimizerState;
 pub(crate) use state::StateSlot;
+pub(crate) use update::{Begin, Key, Ports, Scalars, Whole};
+pub use update::{Start, Step, Trained, Update};
 
 use std::path::Path;
 
 pub use dl_ir::{Builder, DType, NodeId, OpError};
-use dl_ir::{Graph, InputKind, Role, Type, verify};
+use dl_ir::{Graph, Role, verify};
 
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 
 /// A rule that updates parameters; the [module](self) shows how to write one.
 pub trait Optimizer: Send {
@@ -121,6 +176,76 @@ pub trait Optimizer: Send {
         let name = self.name();
         self.state_mut().load(name, path)
     }
+
+    /// Builds a whole step: by itself, the [`update`](Optimizer::update) of each parameter. For optimizers that look at
+    /// all gradients together, or that change what another one sees.
+    ///
+    /// Errors: [`Error::BadOptimizer`] and [`Error::UnmatchedPattern`].
+    fn step(&self, step: &mut Step<'_>) -> Result<()> {
+        step.each(|update| self.update(update))
+    }
+
+    /// As [`structure`](Optimizer::structure), for a model whose parameters that can be trained have these names.
+    fn structure_of(&self, _names: &[String]) -> String {
+        self.structure()
+    }
+
+    /// As [`scalars`](Optimizer::scalars), for the parameters of a [`part`](Step::part) of the step.
+    ///
+    /// Errors: as [`scalars`](Optimizer::scalars).
+    fn group_scalars(&self, _group: &str, step: u64) -> Result<Vec<(&'static str, f64)>> {
+        self.scalars(step)
+    }
+
+    /// How many calls make one step: all but the last of them only gather gradients.
+    fn window(&self) -> u64 {
+        1
+    }
+
+    /// Whether it trains the parameter of that name.
+    fn trains(&self, _name: &str) -> bool {
+        true
+    }
+
+    /// Scales all gradients down together where their norm is above `max_norm`, as `torch.nn.utils.clip_grad_norm_`.
+    fn clip_norm(self, max_norm: f64) -> ClipNorm<Self>
+    where
+        Self: Sized,
+    {
+        ClipNorm::new(self, max_norm)
+    }
+
+    /// Brings every element of the gradients between `-limit` and `limit`, as `torch.nn.utils.clip_grad_value_`.
+    fn clip_value(self, limit: f64) -> ClipValue<Self>
+    where
+        Self: Sized,
+    {
+        ClipValue::new(self, limit)
+    }
+
+    /// Steps by the mean of the gradients of every `calls` calls.
+    fn accumulate(self, calls: u64) -> Accumulate<Self>
+    where
+        Self: Sized,
+    {
+        Accumulate::new(self, calls)
+    }
+
+    /// Keeps an exponential moving average of the parameters.
+    fn ema(self, decay: f64) -> Ema<Self>
+    where
+        Self: Sized,
+    {
+        Ema::new(self, decay)
+    }
+
+    /// Goes up: maximizes what it would minimize.
+    fn maximize(self) -> Maximize<Self>
+    where
+        Self: Sized,
+    {
+        Maximize::new(self)
+    }
 }
 
 impl<T: Optimizer + ?Sized> Optimizer for Box<T> {
@@ -147,89 +272,57 @@ impl<T: Optimizer + ?Sized> Optimizer for Box<T> {
     fn state_mut(&mut self) -> &mut OptimizerState {
         (**self).state_mut()
     }
-}
 
-/// The update of one parameter while its graph is built.
-pub struct Update<'a> {
-    /// Appends nodes to the graph of the step.
-    pub builder: &'a mut Builder,
-    /// The parameter's value before the step.
-    pub param: NodeId,
-    /// The gradient of the loss with respect to the parameter.
-    pub grad: NodeId,
-    name: &'a str,
-}
-
-impl Update<'_> {
-    /// A number that [`Optimizer::scalars`] gives anew for each step, in the parameter's element type.
-    pub fn scalar(&mut self, name: &'static str) -> NodeId {
-        let dtype = self.builder.dtype(self.param);
-        let wide = if dtype == DType::F64 { WIDE } else { "" };
-        let name = format!("{SCALAR}{name}{wide}");
-        self.builder.input(InputKind::Hyper, &name, Type::scalar(dtype))
+    fn save(&self, path: &Path) -> Result<()> {
+        (**self).save(path)
     }
 
-    /// A tensor that is kept between steps, of the parameter's type, zero before the first step.
-    pub fn state(&mut self, name: &'static str) -> NodeId {
-        let ty = self.builder.ty(self.param).clone();
-        self.builder.input(InputKind::State, &format!("{}.{name}", self.name), ty)
+    fn load(&mut self, path: &Path) -> Result<()> {
+        (**self).load(path)
     }
 
-    /// Sets what [`state`](Update::state) gives in the next step.
-    pub fn set_state(&mut self, name: &'static str, value: NodeId) {
-        self.builder.output(Role::Update(format!("{}.{name}", self.name)), value);
+    fn step(&self, step: &mut Step<'_>) -> Result<()> {
+        (**self).step(step)
     }
 
-    /// Sets the parameter.
-    pub fn set_param(&mut self, value: NodeId) {
-        self.builder.output(Role::Update(self.name.to_string()), value);
+    fn structure_of(&self, names: &[String]) -> String {
+        (**self).structure_of(names)
+    }
+
+    fn group_scalars(&self, group: &str, step: u64) -> Result<Vec<(&'static str, f64)>> {
+        (**self).group_scalars(group, step)
+    }
+
+    fn window(&self) -> u64 {
+        (**self).window()
+    }
+
+    fn trains(&self, name: &str) -> bool {
+        (**self).trains(name)
     }
 }
 
-/// Stands before the names of scalars. An argument's name has no dot, so it cannot be one of them.
-const SCALAR: &str = "optimizer.";
+/// The scalar that is there for every optimizer: how many calls, this one among them, there were since the last step.
+pub(crate) const CALLS: &str = "optimizer.calls";
 
-/// Marks a scalar in `f64`, for parameters of that type.
-const WIDE: &str = ".f64";
-
-/// A scalar's name as the optimizer gives it, from that of the graph's input.
-pub(crate) fn plain_name(input: &str) -> &str {
-    let name = input.strip_prefix(SCALAR).unwrap_or(input);
-    name.strip_suffix(WIDE).unwrap_or(name)
-}
-
-/// The graph of a whole step of `function`: every gradient of `graph` becomes an update of its parameter.
-pub(crate) fn attach(function: &str, graph: Graph, optimizer: &dyn Optimizer) -> Result<Graph> {
-    let refused =
-        |problem: String| Error::BadOptimizer { optimizer: optimizer.name(), function: function.to_string(), problem };
+/// The graph of a whole step: every gradient of `graph` becomes an update of its parameter. With it, what stands behind
+/// the inputs that this adds.
+pub(crate) fn attach(whole: Whole<'_>, graph: Graph, optimizer: &dyn Optimizer) -> Result<(Graph, Ports)> {
     let mut builder = Builder::on(graph);
     let outputs = std::mem::take(&mut builder.graph.outputs);
     let (grads, rest): (Vec<_>, Vec<_>) = outputs.into_iter().partition(|o| matches!(o.role, Role::Grad(_)));
     builder.graph.outputs = rest;
-    for grad in &grads {
-        let Role::Grad(name) = &grad.role else { continue };
-        let Some(param) = builder.graph.input(name).map(|input| input.node) else { continue };
-        let mut update = Update { builder: &mut builder, param, grad: grad.node, name };
-        optimizer.update(&mut update).map_err(|e| refused(format!("its update of `{name}` fails: {e}")))?;
-    }
+    let trained = grads.into_iter().filter_map(|grad| {
+        let Role::Grad(name) = grad.role else { return None };
+        let param = builder.graph.input(&name)?.node;
+        optimizer.trains(&name).then_some(Trained { name, param, grad: grad.node })
+    });
+    let (trained, mut ports) = (trained.collect(), Ports::default());
+    optimizer.step(&mut Step::new(&mut builder, trained, whole, &mut ports))?;
     let graph = builder.finish();
     // An optimizer may be anybody's code, and what it builds writes to the parameters.
-    verify(&graph).map_err(|e| refused(e.to_string()))?;
-    Ok(graph)
-}
-
-/// Checks that a hyperparameter lies in `range`.
-fn check(
-    optimizer: &'static str,
-    name: &'static str,
-    value: f64,
-    range: impl std::ops::RangeBounds<f64>,
-    expected: &'static str,
-) -> Result<()> {
-    if value.is_finite() && range.contains(&value) {
-        return Ok(());
-    }
-    Err(Error::BadHyperparameter { optimizer, name, value, expected })
+    verify(&graph).map_err(|e| whole.refused(e.to_string()))?;
+    Ok((graph, ports))
 }
 
 #[cfg(test)]
@@ -248,6 +341,17 @@ mod tests {
         assert!(
             refused(&Sgd::new(0.1).nesterov(true)).contains("`momentum` is 0, but must be above 0 with `nesterov`")
         );
+        let damped = Sgd::new(0.1).nesterov(true).momentum(0.9).dampening(0.5);
+        assert!(refused(&damped).contains("`dampening` is 0.5, but must be 0 with `nesterov`"));
+        assert!(refused(&RmsProp::new(0.1).alpha(1.5)).contains("RmsProp: `alpha` is 1.5"));
+        assert!(refused(&Adagrad::new(0.1).lr_decay(-1.0)).contains("`lr_decay`"));
+        assert!(refused(&Adagrad::new(0.1).initial_accumulator_value(-1.0)).contains("`initial_accumulator_value`"));
+        assert!(refused(&Adadelta::new(0.1).rho(1.1)).contains("`rho` is 1.1, but must be from 0 to 1"));
+        assert!(refused(&Adamax::new(0.1).betas(-0.1, 0.9)).contains("`beta1`"));
+        assert!(refused(&NAdam::new(0.1).momentum_decay(-1.0)).contains("`momentum_decay`"));
+        assert!(refused(&RAdam::new(0.1).eps(f64::NAN)).contains("`eps` is NaN"));
+        assert!(refused(&Lion::new(-1.0)).contains("Lion: `lr`"));
+        assert!(refused(&Lamb::new(0.1).betas(0.9, 2.0)).contains("Lamb: `beta2`"));
         assert!(refused(&Adam::new(0.1).betas(0.9, 1.0)).contains("`beta2` is 1"));
         assert!(refused(&Adam::new(0.1).eps(-1.0)).contains("`eps`"));
         assert!(refused(&AdamW::new(f64::INFINITY)).contains("AdamW: `lr` is inf"));
@@ -261,5 +365,7 @@ mod tests {
         assert_ne!(Sgd::new(0.1).structure(), Sgd::new(0.1).momentum(0.9).structure());
         assert_ne!(Sgd::new(0.1).structure(), Sgd::new(0.1).weight_decay(0.1).structure());
         assert_ne!(Adam::new(0.1).structure(), AdamW::new(0.1).structure());
+        assert_ne!(Adam::new(0.1).structure(), Adam::new(0.1).amsgrad(true).structure());
+        assert_eq!(RmsProp::new(0.1).structure(), "RmsProp weight_decay=false momentum=false centered=false");
     }
 }
