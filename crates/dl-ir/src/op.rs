@@ -61,6 +61,8 @@ pub enum Class {
     Index,
     /// Runs a graph of its own for each slice of its operands, or takes a result of that.
     Loop,
+    /// Puts the elements of an axis in order.
+    Sort,
 }
 
 /// What a shape rule sees.
@@ -256,6 +258,8 @@ ops! {
     ReduceMin => ops::reduce::MIN,
     /// Index (i64) of the first maximum along `axis`, which disappears; NaN counts as the maximum.
     ArgMax => ops::reduce::ARGMAX,
+    /// Positions (i64) of the elements along the last axis, in `order` (ascending | descending); equal ones as they come, NaN greatest.
+    ArgSort => ops::sort::ARGSORT,
     /// Sum of products: axes `batch_a`/`batch_b` go together, `sum_a`/`sum_b` are summed; result axes: batch, rest of a, rest of b.
     Dot => ops::contract::DOT,
     /// Convolution (cross-correlation) of x `[N, C, spatial…]` with w `[O, C/groups, kernel…]`:

@@ -209,6 +209,7 @@ impl Emitter<'_> {
             }
         });
         crate::kernel::walk::walk(body, &mut |stmt| match stmt {
+            Stmt::Sort { from, to, .. } => [from, to].into_iter().for_each(|place| self.hoist_place(place)),
             Stmt::Contract(c) => [&c.a, &c.b].into_iter().for_each(|place| self.hoist_place(place)),
             stmt => stmt.place().into_iter().for_each(|place| self.hoist_place(place)),
         });

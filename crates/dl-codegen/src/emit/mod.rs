@@ -16,6 +16,7 @@ mod index;
 mod lanes;
 mod leaf;
 mod memory;
+mod sort;
 mod stmt;
 mod tile;
 mod vector;
@@ -29,7 +30,7 @@ use crate::kernel::ranges::Ranges;
 use crate::kernel::*;
 use cranelift_codegen::ir::{self, AbiParam, InstBuilder, Signature, UserFuncName, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use index::{Ix, Pointer};
+use index::{Address, Ix, Pointer};
 
 /// Compiles a verified kernel without compound operations (see `expand`) to a Cranelift function and the machine code
 /// of the leaves that it calls.

@@ -35,6 +35,7 @@ impl Emitter<'_> {
                 });
             }
             Stmt::Rarely { cond, picks, body } => self.rarely(*cond, picks, body),
+            Stmt::Sort { from, to, len, descending } => self.sort(from, to, *len, *descending),
             Stmt::Contract(contract) => self.contract(contract),
         }
     }
@@ -188,7 +189,8 @@ fn unrollable(body: &[Stmt], trips: usize) -> bool {
                 let trips = (hi.as_const()? - lo.as_const()?).max(0);
                 Some(sum + count(body)? * usize::try_from(trips).ok()?)
             }
-            Stmt::Check { .. } | Stmt::If { .. } | Stmt::Rarely { .. } | Stmt::Vec { .. } | Stmt::Contract(_) => None,
+            Stmt::Check { .. } | Stmt::If { .. } | Stmt::Rarely { .. } | Stmt::Vec { .. } => None,
+            Stmt::Sort { .. } | Stmt::Contract(_) => None,
         })
     }
     count(body).is_some_and(|n| n * trips <= UNROLL_STATEMENTS)

@@ -37,7 +37,7 @@ fn block(k: &mut Builder, context: &Context, body: &[Stmt]) {
                 let (epilogue, ()) = k.block(|k| block(k, context, &c.epilogue));
                 k.push(Stmt::Contract(Box::new(Contract { epilogue, ..(**c).clone() })));
             }
-            Stmt::Index(..) | Stmt::Check { .. } | Stmt::Store { .. } => k.push(stmt.clone()),
+            Stmt::Index(..) | Stmt::Check { .. } | Stmt::Store { .. } | Stmt::Sort { .. } => k.push(stmt.clone()),
         }
     }
 }

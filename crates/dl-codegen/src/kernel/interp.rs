@@ -113,9 +113,22 @@ impl Machine<'_> {
                     self.values[p.out.0 as usize] = self.get(if holds { p.inside } else { p.other });
                 }
             }
+            Stmt::Sort { from, to, len, descending } => self.sort(from, to, *len, *descending)?,
             Stmt::Contract(c) => self.contract(c)?,
         }
         Ok(())
+    }
+
+    fn sort(&mut self, from: &Place, to: &Place, len: u64, descending: bool) -> Result<(), Error> {
+        let after = |place: &Place, i: i64| Place { buf: place.buf, at: place.at.clone() + i };
+        let row: Vec<Lit> = (0..len as i64).map(|i| self.load(&after(from, i))).collect::<Result<_, _>>()?;
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        order.sort_by(|&a, &b| {
+            let (a, b) = if descending { (b, a) } else { (a, b) };
+            ops::order(row[a], row[b])
+        });
+        let mut place = (0..len as i64).map(|i| after(to, i));
+        order.into_iter().zip(&mut place).try_for_each(|(i, place)| self.store(&place, Lit::i64(i as i64)))
     }
 
     fn contract(&mut self, c: &Contract) -> Result<(), Error> {

@@ -164,6 +164,19 @@ pub enum Stmt {
         /// Statements.
         body: Vec<Stmt>,
     },
+    /// The order of `len` numbers from `from` on: the positions (I64) of the elements, least first, go to `to` and what
+    /// follows it. NaN is greater than all; equal elements keep their order, with `descending` too. Both rows are dense,
+    /// and the statement is not inside a vector loop.
+    Sort {
+        /// The first element of the row.
+        from: Place,
+        /// Where the first position goes.
+        to: Place,
+        /// The number of elements.
+        len: u64,
+        /// Greatest first.
+        descending: bool,
+    },
     /// A register-tiled product. Not inside a vector loop.
     Contract(Box<Contract>),
 }

@@ -17,6 +17,15 @@ pub fn float(x: Lit) -> f64 {
     }
 }
 
+/// How two numbers of one type are ordered: NaN, equal to itself, is greater than all.
+pub fn order(a: Lit, b: Lit) -> std::cmp::Ordering {
+    if !a.dtype.is_float() {
+        return int(a).cmp(&int(b));
+    }
+    let (a, b) = (float(a), float(b));
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
 fn of_float(dtype: DType, x: f64) -> Lit {
     if dtype == DType::F32 { Lit::f32(x as f32) } else { Lit::f64(x) }
 }

@@ -139,6 +139,7 @@ impl<'t> Parser<'t> {
                 })?;
                 Ok(Stmt::Rarely { cond, picks, body })
             }
+            "sort" => self.sort(),
             "contract" => self.contract(),
             word if word.starts_with('i') => self.index(),
             _ => {
@@ -156,6 +157,18 @@ impl<'t> Parser<'t> {
         let value = self.value()?;
         let guard = if self.eat("if") { Some(self.value()?) } else { None };
         Ok(Stmt::Store { place, value, add, guard })
+    }
+
+    fn sort(&mut self) -> Parsed<Stmt> {
+        self.expect("sort")?;
+        let (from, to) = (self.place()?, self.after_comma(Self::place)?);
+        let len = self.after_comma(Self::number)?;
+        let descending = match self.next()? {
+            "ascending" => false,
+            "descending" => true,
+            other => return Err(format!("`{other}` is not an order")),
+        };
+        Ok(Stmt::Sort { from, to, len, descending })
     }
 
     fn serial(&mut self) -> Parsed<Stmt> {

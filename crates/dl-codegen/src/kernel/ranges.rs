@@ -117,7 +117,7 @@ impl Ranges {
                     self.extent(c.n.var, c.n.extent, order);
                     c.k.iter().for_each(|k| self.loop_(k.var, &k.lo, &k.hi, order));
                 }
-                Stmt::If { .. } | Stmt::Rarely { .. } | Stmt::Let(..) | Stmt::Store { .. } => {}
+                Stmt::If { .. } | Stmt::Rarely { .. } | Stmt::Let(..) | Stmt::Store { .. } | Stmt::Sort { .. } => {}
             }
             self.block(stmt.blocks(), order);
         }

@@ -11,6 +11,7 @@
 //!   | 'for' VAR 'in' A '..' A ['(' (VALUE ':' TYPE '=' VALUE),* ')'] block ['->' '(' (VALUE '=' VALUE),* ')']
 //!   | 'vec' VAR 'in' '0..' INT block ['->' '(' (VALUE ':' TYPE '=' REDUCTION VALUE),* ')']
 //!   | 'if' VALUE block
+//!   | 'sort' place ',' place ',' INT ('ascending' | 'descending')
 //!   | 'contract' VAR '<' INT ',' VAR '<' INT (',' VAR 'in' A '..' A)* 'lanes' ('n' | 'k')
 //!         ':' VALUE ':' TYPE '=' place '*' place block
 //! expression =
@@ -91,6 +92,9 @@ fn write_head(f: &mut dyn Write, k: &Kernel, stmt: &Stmt) -> fmt::Result {
         Stmt::Vec { var, extent, .. } => write!(f, "vec {var} in 0..{extent}"),
         Stmt::If { cond, .. } => write!(f, "if {cond}"),
         Stmt::Rarely { cond, .. } => write!(f, "rarely {cond}"),
+        Stmt::Sort { from, to, len, descending } => {
+            write!(f, "sort {from}, {to}, {len} {}", if *descending { "descending" } else { "ascending" })
+        }
         Stmt::Contract(c) => {
             write!(f, "contract {} < {}, {} < {}", c.m.var, c.m.extent, c.n.var, c.n.extent)?;
             for l in &c.k {

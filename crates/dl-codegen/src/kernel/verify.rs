@@ -177,6 +177,23 @@ impl Checker<'_> {
                 }
                 return Ok(Inside::Block(body, picks.iter().map(|p| (p.out, self.by_lane())).collect()));
             }
+            Stmt::Sort { from, to, len, .. } => {
+                if self.lanes {
+                    return Err("rows are not sorted in vector loops".into());
+                }
+                if *len == 0 || *len > i64::MAX as u64 {
+                    return Err("a row that is sorted has one element at least".into());
+                }
+                for (place, load) in [(from, true), (to, false)] {
+                    let last = Place { buf: place.buf, at: place.at.clone() + (*len as i64 - 1) };
+                    self.place(place, true, load, !load)?;
+                    self.place(&last, true, load, !load)?;
+                }
+                let memory = |place: &Place| self.kernel.bufs[place.buf.0 as usize].dtype;
+                if memory(from) == DType::Bool || memory(to) != DType::I64 {
+                    return Err("numbers are sorted, and their positions are i64".into());
+                }
+            }
             Stmt::Contract(c) => {
                 if self.lanes {
                     return Err("contractions are not in vector loops".into());

@@ -8,11 +8,12 @@ impl Stmt {
         match self {
             Stmt::For { body, .. } | Stmt::Vec { body, .. } | Stmt::If { body, .. } | Stmt::Rarely { body, .. } => body,
             Stmt::Contract(c) => &c.epilogue,
-            Stmt::Let(..) | Stmt::Index(..) | Stmt::Check { .. } | Stmt::Store { .. } => &[],
+            Stmt::Let(..) | Stmt::Index(..) | Stmt::Check { .. } | Stmt::Store { .. } | Stmt::Sort { .. } => &[],
         }
     }
 
-    /// The place that the statement itself loads from or stores to; a contraction's operands are not among them.
+    /// The place that the statement itself loads from or stores to; the operands of a contraction and the rows of a sort are
+    /// not among them.
     pub fn place(&self) -> Option<&Place> {
         match self {
             Stmt::Store { place, .. } => Some(place),
@@ -43,7 +44,7 @@ impl Stmt {
                     f(p.other);
                 });
             }
-            Stmt::Index(..) | Stmt::Contract(_) => {}
+            Stmt::Index(..) | Stmt::Sort { .. } | Stmt::Contract(_) => {}
         }
     }
 }

@@ -72,6 +72,10 @@ pub(super) fn affines<'s>(stmt: &'s Stmt, mut f: impl FnMut(&'s Affine)) {
             f(a);
             f(b);
         }
+        Stmt::Sort { from, to, .. } => {
+            f(&from.at);
+            f(&to.at);
+        }
         other => other.place().into_iter().for_each(|p| f(&p.at)),
     }
 }

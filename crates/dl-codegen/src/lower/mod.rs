@@ -16,6 +16,7 @@ mod nest;
 mod pool;
 mod reduce;
 mod row;
+mod sort;
 
 use std::fmt;
 
@@ -88,6 +89,7 @@ pub fn group(graph: &Graph, fused: &Fused, index: usize) -> Result<Lowered, Lowe
         GroupKind::Row => row::lower(graph, fused, index)?,
         GroupKind::Pool => pool::lower(graph, fused, index)?,
         GroupKind::Scatter => index::lower(graph, fused, index)?,
+        GroupKind::Sort => sort::lower(graph, fused, index)?,
         GroupKind::Contract => contract::lower(graph, fused, index)?,
         // Its body has groups of its own.
         GroupKind::Loop => {

@@ -433,7 +433,9 @@ impl<'k> Body<'k> {
                 self.unrolled(*var, *extent, body)
             }
             Stmt::Vec { var, extent, reduces, body } => self.looped(*var, *extent, reduces, body),
-            Stmt::Index(..) | Stmt::Check { .. } | Stmt::If { .. } | Stmt::Contract(_) => Err(Unsupported),
+            Stmt::Index(..) | Stmt::Check { .. } | Stmt::If { .. } | Stmt::Sort { .. } | Stmt::Contract(_) => {
+                Err(Unsupported)
+            }
         }
     }
 }

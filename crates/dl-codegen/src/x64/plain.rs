@@ -55,7 +55,7 @@ impl Names {
             Stmt::Rarely { cond, picks, body } => {
                 Stmt::Rarely { cond: *cond, picks: picks.clone(), body: self.block(body) }
             }
-            Stmt::Check { .. } | Stmt::Contract(_) => stmt.clone(),
+            Stmt::Check { .. } | Stmt::Sort { .. } | Stmt::Contract(_) => stmt.clone(),
         })
     }
 

@@ -9,6 +9,7 @@ pub mod index;
 pub mod movement;
 pub mod reduce;
 pub mod scan;
+pub mod sort;
 pub mod source;
 mod spatial;
 pub mod unary;

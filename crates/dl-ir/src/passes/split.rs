@@ -150,7 +150,7 @@ impl Search<'_> {
         let n = &self.graph[node];
         match n.op.class() {
             Class::Input | Class::Source => false,
-            Class::Contract | Class::Window | Class::Reduce | Class::Loop => true,
+            Class::Contract | Class::Window | Class::Reduce | Class::Sort | Class::Loop => true,
             Class::Movement if n.op == Op::Transpose => in_memory && moves(self.graph, n),
             _ if in_memory => true,
             Class::Elementwise | Class::Movement | Class::Index => {

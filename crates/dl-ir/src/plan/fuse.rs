@@ -51,7 +51,7 @@ struct Draft {
 struct Use {
     group: usize,
     coords: Coords,
-    /// As the operand of a contraction or pooling, which must be in memory.
+    /// As the operand of a contraction, pooling or sort, which must be in memory.
     operand: bool,
 }
 
@@ -59,7 +59,7 @@ struct Fuser<'g> {
     graph: &'g Graph,
     drafts: Vec<Draft>,
     uses: Vec<Vec<Use>>,
-    /// Nodes that must be in memory: outputs and what contractions and poolings read.
+    /// Nodes that must be in memory: outputs and what contractions, poolings and sorts read.
     forced: Vec<bool>,
     updates: Vec<bool>,
     stored: Vec<Option<usize>>,
@@ -81,12 +81,12 @@ impl<'g> Fuser<'g> {
             fuser.updates[output.node.index()] |= matches!(output.role, Role::Update(_));
         }
         for id in graph.ids() {
-            match graph[id].op {
+            match graph[id].op.class() {
+                Class::Contract | Class::Window => graph[id].args.iter().for_each(|&arg| fuser.force_base(arg)),
+                // Rows are sorted where they lie, one element beside the other.
+                Class::Sort => fuser.force(graph[id].args[0]),
                 // The body of a loop reads its operands as they are declared.
-                Op::Scan => graph[id].args.iter().for_each(|&arg| fuser.force(arg)),
-                op if matches!(op.class(), Class::Contract | Class::Window) => {
-                    graph[id].args.iter().for_each(|&arg| fuser.force_base(arg));
-                }
+                Class::Loop if graph[id].op == Op::Scan => graph[id].args.iter().for_each(|&arg| fuser.force(arg)),
                 _ => {}
             }
         }
@@ -251,6 +251,7 @@ impl<'g> Fuser<'g> {
             Class::Contract => GroupKind::Contract,
             Class::Window => GroupKind::Pool,
             Class::Source => GroupKind::Map,
+            Class::Sort => GroupKind::Sort,
             _ => GroupKind::Scatter,
         };
         let adjoint = matches!(op, Op::MaxPoolGrad | Op::SumPoolGrad);
@@ -269,7 +270,7 @@ impl<'g> Fuser<'g> {
         let draft = &mut self.drafts[group];
         (draft.kind, draft.anchor) = (kind, Some(node));
         draft.nodes.push(node);
-        let must_be_in_memory = matches!(kind, GroupKind::Contract | GroupKind::Pool);
+        let must_be_in_memory = matches!(kind, GroupKind::Contract | GroupKind::Pool | GroupKind::Sort);
         for &arg in &self.graph[node].args {
             let coords = vec![Axis::Other; self.graph.ty(arg).rank()];
             self.note_use(arg, Use { group, coords, operand: must_be_in_memory });

@@ -36,6 +36,8 @@ pub enum GroupKind {
     Scatter,
     /// A `scan`: the groups of its body, again and again.
     Loop,
+    /// An `arg_sort`.
+    Sort,
 }
 
 /// Nodes that are computed by one pass over memory.
@@ -43,7 +45,7 @@ pub enum GroupKind {
 pub struct Group {
     /// What kind of loops it becomes.
     pub kind: GroupKind,
-    /// The contraction, pooling, scatter or scan of the group; of a `Reduce` group its first reduction.
+    /// The contraction, pooling, scatter, sort or scan of the group; of a `Reduce` group its first reduction.
     pub anchor: Option<NodeId>,
     /// The nodes computed here, in topological order; those inlined into other groups too are among them.
     pub nodes: Vec<NodeId>,

@@ -17,6 +17,7 @@ impl GroupKind {
             GroupKind::Pool => "pool",
             GroupKind::Scatter => "scatter",
             GroupKind::Loop => "loop",
+            GroupKind::Sort => "sort",
         }
     }
 }
