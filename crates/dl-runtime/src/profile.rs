@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn step() -> Step {
-        Step { code: 0, parts: 2, buffers: vec![], table: 0 }
+        Step { code: 0, parts: 2, buffers: vec![], table: 0, slides: vec![] }
     }
 
     #[test]
