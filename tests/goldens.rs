@@ -25,8 +25,7 @@ fn compiled_values_and_gradients_agree_with_pytorch() {
                 continue;
             }
         };
-        for (role, expected) in &case.expected {
-            let at = roles.iter().position(|r| r == role).unwrap();
+        for (at, role, expected) in case.compared(&roles) {
             let error = difference(&values[at], expected);
             compared += 1;
             if error > TOLERANCE {

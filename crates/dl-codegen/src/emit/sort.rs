@@ -57,9 +57,8 @@ pub(super) extern "C" fn sort<T: Key>(from: *const T, to: *mut i64, len: i64, de
     // SAFETY: the kernel's verifier has proved that `len` elements from each address on lie in one buffer; a kernel
     // that sorts never writes to what it reads, and nobody else touches the row that this part writes. Every bit
     // pattern is an element of these types.
-    let (row, order) = unsafe {
-        (std::slice::from_raw_parts(from, len as usize), std::slice::from_raw_parts_mut(to, len as usize))
-    };
+    let (row, order) =
+        unsafe { (std::slice::from_raw_parts(from, len as usize), std::slice::from_raw_parts_mut(to, len as usize)) };
     order.iter_mut().zip(0..).for_each(|(place, i)| *place = i);
     let key = |i: i64| row[i as usize].key();
     match descending {

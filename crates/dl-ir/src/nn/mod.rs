@@ -39,6 +39,7 @@ mod params;
 mod pool;
 mod product;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod resample;
 mod source;
@@ -87,6 +88,7 @@ const LAYERS: &[&[LayerDef]] = &[
     attention::LAYERS,
     multihead::LAYERS,
     transformer::LAYERS,
+    recurrent::LAYERS,
 ];
 
 /// Every method and function.

@@ -43,9 +43,7 @@ pub const ARGSORT: OpDef = OpDef {
     },
     vjp: Vjp::None("its result is an index"),
     samples: || {
-        let of = |dtype, shape: &[i64], order, range| {
-            sample(dtype, &[shape], Attrs::new().word("order", order), range)
-        };
+        let of = |dtype, shape: &[i64], order, range| sample(dtype, &[shape], Attrs::new().word("order", order), range);
         vec![
             of(DType::F32, &[9], "ascending", (-3.0, 3.0)),
             of(DType::F32, &[9], "descending", (-3.0, 3.0)),

@@ -20,15 +20,6 @@ pub const LATER: &[&str] = &[
     "ctc",
     "adaptive_avg_pool2d",
     "instance_norm",
-    "rnn",
-    "rnn_2layer",
-    "rnn_bidirectional",
-    "lstm",
-    "lstm_2layer",
-    "lstm_bidirectional",
-    "gru",
-    "gru_2layer",
-    "gru_bidirectional",
     "topk",
 ];
 
@@ -107,6 +98,16 @@ fn case(json: &Json, tensors: &safetensors::SafeTensors<'_>) -> Case {
 }
 
 impl Case {
+    /// What PyTorch computed, each with the number of the output that should be it.
+    pub fn compared<'a>(&'a self, roles: &'a [Role]) -> impl Iterator<Item = (usize, &'a Role, &'a Tensor)> {
+        let mut used = vec![false; roles.len()];
+        self.expected.iter().map(move |(role, tensor)| {
+            let at = (0..roles.len()).find(|&at| roles[at] == *role && !used[at]).unwrap();
+            used[at] = true;
+            (at, role, tensor)
+        })
+    }
+
     /// The values of the graph's inputs.
     pub fn inputs(&self) -> Inputs {
         let mut inputs: Inputs = self.inputs.iter().chain(&self.before).cloned().collect();
@@ -125,8 +126,9 @@ impl Case {
             let kind = if self.params.contains(name) { InputKind::Param } else { InputKind::Arg };
             b.input(kind, name, tensor.ty());
         }
-        let out = self.build(&mut b);
-        b.output(Role::Result, out);
+        let results = self.build(&mut b);
+        results.iter().for_each(|&result| b.output(Role::Result, result));
+        let out = results[0];
         let wrt: Vec<&String> = self
             .expected
             .iter()
@@ -151,7 +153,8 @@ impl Case {
         Some(b.finish())
     }
 
-    fn build(&self, b: &mut Builder) -> NodeId {
+    /// The results; PyTorch's gradients are those of the first.
+    fn build(&self, b: &mut Builder) -> Vec<NodeId> {
         let input = |name: &str| b.graph.input(name).unwrap_or_else(|| panic!("{} has no {name}", self.name)).node;
         let first = input(&self.inputs[0].0);
         match self.layer() {
@@ -162,11 +165,12 @@ impl Case {
                 let operands: Vec<Given> = inputs.map(|(name, _)| Given::positional(input(name))).collect();
                 let bound = layer.bind("", &operands).unwrap_or_else(|e| panic!("{}: {e:?}", self.name));
                 match layer.call(b, "", &bound).unwrap_or_else(|e| panic!("{}: {e}", self.name)) {
-                    Value::Tensor(node) => node,
+                    Value::Tensor(node) => vec![node],
+                    Value::List(items) => items.into_iter().map(tensor).collect(),
                     other => panic!("{} gave {other:?}", self.name),
                 }
             }
-            None => self.method(b, first),
+            None => vec![self.method(b, first)],
         }
     }
 
@@ -198,6 +202,9 @@ impl Case {
             "multihead_attention" => ("MultiheadAttention", vec![], &[]),
             "transformer_encoder_layer" => ("TransformerEncoderLayer", vec![], &[]),
             "transformer_decoder_layer" => ("TransformerDecoderLayer", vec![], &[]),
+            "rnn" => ("Rnn", vec![map("in", "hidden")], &["in", "hidden"]),
+            "lstm" => ("Lstm", vec![map("in", "hidden")], &["in", "hidden"]),
+            "gru" => ("Gru", vec![map("in", "hidden")], &["in", "hidden"]),
             "prelu" => ("PRelu", vec![Given::positional(5)], &[]),
             _ => return None,
         };
@@ -315,6 +322,13 @@ impl Methods<'_> {
         let mut given = vec![Given::positional(self.x)];
         given.extend(args.iter().map(|(name, value)| Given::named(name, value.clone())));
         self.call(name, &given)
+    }
+}
+
+fn tensor(value: Value) -> NodeId {
+    match value {
+        Value::Tensor(node) => node,
+        other => panic!("{other:?} is no tensor"),
     }
 }
 
