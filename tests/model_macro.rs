@@ -181,7 +181,7 @@ fn gradients_take_the_running_statistics_and_leave_them() -> dl::Result<()> {
     let mut moved = |by: f32| {
         let mut bias = bias.clone();
         bias[0] += by;
-        net.set_parameter(name, &dl::IntoArg::<f32, _>::into_arg(&bias))?;
+        net.set_parameter(name, &bias)?;
         net.normed_loss(&x, &y)
     };
     let slope = (moved(0.05)? - moved(-0.05)?) / 0.1;

@@ -388,10 +388,9 @@ fn parameters_are_read_written_saved_and_loaded() {
     let names: Vec<&str> = model.parameters().map(|p| p.name()).collect();
     assert_eq!(names, ["fc1.weight", "fc1.bias", "fc2.weight", "seen"]);
     let bias = Array2::from_elem((1, 16), 0.5f32);
-    model.set_parameter("fc1.bias", &IntoArg::<f32, Ix2>::into_arg(&bias)).unwrap();
+    model.set_parameter("fc1.bias", &bias).unwrap();
     assert_eq!(model.parameter("fc1.bias").unwrap().view::<f32>().unwrap(), bias.view().into_dyn());
-    let wrong =
-        model.set_parameter("fc1.bias", &IntoArg::<f32, Ix2>::into_arg(&Array2::<f32>::zeros((16, 1)))).unwrap_err();
+    let wrong = model.set_parameter("fc1.bias", &Array2::<f32>::zeros((16, 1))).unwrap_err();
     assert_eq!(wrong.to_string(), "parameter `fc1.bias` is f32[1, 16], but the array given is f32[16, 1]");
     assert!(model.parameter("fc1.bais").unwrap_err().to_string().contains("did you mean `fc1.bias`?"));
     model.save(&file.0).unwrap();

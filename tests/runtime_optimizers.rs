@@ -47,7 +47,7 @@ fn error<T: Element + From<f32> + Into<f64>>(case: &str, optimizer: &mut dyn Opt
     let a = Array2::from_shape_vec((8, 6), floats("a")).unwrap();
     let (b, w0) = (Array1::from(floats("b")), Array1::from(floats("w0")));
     let mut model = model(T::DTYPE);
-    model.set_parameter("w", &IntoArg::<T, Ix1>::into_arg(&w0)).unwrap();
+    model.set_parameter("w", &w0).unwrap();
     let mut worst = 0.0f64;
     for expected in floats("out0").chunks(6) {
         let args = [IntoArg::<T, Ix2>::into_arg(&a), IntoArg::<T, Ix1>::into_arg(&b)];

@@ -6,7 +6,7 @@ use dl::Options;
 use dl::prelude::*;
 use dl_ir::{Builder, DType, FnKind, Function, Init, InputKind, Module, Op, ParamDecl, Role, Type};
 use dl_runtime::{AnyArray, Error, IntoArg, Isa, Model, Source};
-use ndarray::{Array, Array1, Array2, Array4, Ix1};
+use ndarray::{Array, Array1, Array2, Array4};
 
 dl::model! {
     /// Batch norm behind convolutions and a dense layer.
@@ -110,7 +110,7 @@ fn every_change_of_a_parameter_is_seen() {
     step(&mut net);
     check(&net, "a step");
     let scales = Array1::from_elem(8, 2.5f32);
-    net.set_parameter("stem.1.weight", &IntoArg::<f32, Ix1>::into_arg(&scales)).unwrap();
+    net.set_parameter("stem.1.weight", &scales).unwrap();
     check(&net, "a new value");
     let other = File::new("other");
     trained(options(|_| {})).save(&other.0).unwrap();
@@ -174,7 +174,7 @@ fn an_index_out_of_range_in_a_buffer_is_an_error_until_it_is_put_right() {
         assert!(matches!(call(&model), Err(Error::IndexOutOfRange { index: 9, size: 4, .. })));
     }
     let row = AnyArray::I64(Array2::from_elem((1, 3), 2i64).into_dyn().into());
-    model.set_parameter("row", &row).unwrap();
+    model.set_any_parameter("row", &row).unwrap();
     let found = call(&model).unwrap().take::<f32, ndarray::Ix2>().unwrap();
     let table = model.parameter("table").unwrap().to_array::<f32>().unwrap();
     assert_eq!(found.into_dyn(), table.slice_axis(ndarray::Axis(0), (2..3).into()));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use dl::Options;
 use dl::prelude::*;
-use dl_runtime::{IntoArg, Isa};
+use dl_runtime::Isa;
 use ndarray::{Array, Array4, ArrayD, Axis, Ix1, Ix2, Ix4, s};
 use safetensors::SafeTensors;
 
@@ -160,7 +160,7 @@ fn functions_gradients_and_steps_are_those_of_the_declared_weights() {
 fn parameters_are_read_and_written_as_declared() {
     let mut net = Filters::new(Seed(1)).unwrap();
     let w = Array::from_shape_fn((3, 2, 2, 3), |(o, i, h, v)| (o * 1000 + i * 100 + h * 10 + v) as f32);
-    net.set_parameter("conv.weight", &IntoArg::<f32, Ix4>::into_arg(&w)).unwrap();
+    net.set_parameter("conv.weight", &w).unwrap();
     let parameter = net.parameter("conv.weight").unwrap();
     assert_eq!(parameter.shape(), [3, 2, 2, 3]);
     assert_eq!(parameter.view::<f32>().unwrap(), w.view().into_dyn());
@@ -168,10 +168,10 @@ fn parameters_are_read_and_written_as_declared() {
     assert!(copy.is_standard_layout() && copy == w.clone().into_dyn());
     // A view whose elements lie in no order.
     let turned = w.t().as_standard_layout().into_owned();
-    net.set_parameter("conv.weight", &IntoArg::<f32, Ix4>::into_arg(&turned.t())).unwrap();
+    net.set_parameter("conv.weight", &turned.t()).unwrap();
     assert_eq!(weight(&net), w);
     let stored = w.permuted_axes([2, 3, 1, 0]);
-    let error = net.set_parameter("conv.weight", &IntoArg::<f32, Ix4>::into_arg(&stored)).unwrap_err().to_string();
+    let error = net.set_parameter("conv.weight", &stored).unwrap_err().to_string();
     assert_eq!(error, "parameter `conv.weight` is f32[3, 2, 2, 3], but the array given is f32[2, 3, 2, 3]");
 }
 

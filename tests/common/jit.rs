@@ -46,7 +46,7 @@ fn run(graph: &Graph, inputs: &Inputs, options: &Options, kind: fn(usize) -> Inp
     let source = Source { text: print_module(&module).leak(), file: file!() };
     let mut model = Model::with_options(&source, &[], Seed(0), options.clone())?;
     for param in params {
-        model.set_parameter(&param.name, &to_array(&inputs[&param.name]))?;
+        model.set_any_parameter(&param.name, &to_array(&inputs[&param.name]))?;
     }
     let mut outputs = model.call(0, &args)?;
     types.iter().map(|ty| take(&mut outputs, ty.dtype)).collect()

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dl_ir::{Bindings, DType, FnKind, Module, Role, Storage};
-use ndarray::{ArrayD, ArrayViewD, Ix0};
+use ndarray::{ArrayD, ArrayViewD, Dimension, Ix0};
 
-use crate::array::{AnyArray, Element, Gradients, Outputs};
+use crate::array::{AnyArray, Element, Gradients, IntoArg, Outputs};
 use crate::assemble::Target;
 use crate::bind::check_facts;
 use crate::checkpoint::{self, Checkpoint, LoadReport};
@@ -196,10 +196,19 @@ impl Model {
         self.params.get(name).map(Parameter)
     }
 
-    /// Sets a parameter or buffer to the elements of an array of its type and shape.
+    /// Sets a parameter or buffer to the elements of an array or view of its type and shape.
     ///
     /// Errors: [`Error::UnknownParameter`] and [`Error::ParameterMismatch`].
-    pub fn set_parameter(&mut self, name: &str, value: &AnyArray<'_>) -> Result<()> {
+    pub fn set_parameter<'a, T: Element, D: Dimension>(
+        &mut self,
+        name: &str,
+        value: impl IntoArg<'a, T, D>,
+    ) -> Result<()> {
+        self.set_any_parameter(name, &value.into_arg())
+    }
+
+    /// As [`set_parameter`](Model::set_parameter), for an array whose type is known at run time only.
+    pub fn set_any_parameter(&mut self, name: &str, value: &AnyArray<'_>) -> Result<()> {
         let tensor = &mut self.params.get_mut(name)?.tensor;
         if tensor.dtype != value.dtype() || tensor.shape != value.shape() {
             let (expected, found) = (tensor.type_name(), type_name(value.dtype(), value.shape()));

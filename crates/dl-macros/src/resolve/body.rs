@@ -61,7 +61,8 @@ impl<'a> Resolver<'a, '_> {
         self.bind(frame, &local.pat, value, init);
     }
 
-    fn bind(&mut self, frame: &mut Frame<'a>, pattern: &'a Pat, value: Option<Value>, init: Option<&'a Expr>) {
+    /// Binds the names of a pattern.
+    pub fn bind(&mut self, frame: &mut Frame<'a>, pattern: &'a Pat, value: Option<Value>, init: Option<&'a Expr>) {
         match pattern {
             Pat::Ident(ident) if ident.subpat.is_none() => {
                 if let Some(word) = &ident.mutability {

@@ -186,6 +186,9 @@ impl<'a> Resolver<'a, '_> {
 
     /// `callee(args)`: a layer, a function of the scope, or a function of the table.
     pub fn call(&mut self, frame: &mut Frame<'a>, expr: &'a Expr, call: &'a ExprCall) -> Option<Value> {
+        if self.is_scan(frame, call) {
+            return self.scan(frame, expr, call);
+        }
         let args = self.written_args(frame, &call.args);
         if self.names_layer(frame, &call.func) {
             self.set_loc(call.func.span());

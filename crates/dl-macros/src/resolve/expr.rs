@@ -347,12 +347,12 @@ impl<'a> Resolver<'a, '_> {
                 "a model has no branches; `select(condition, a, b)` chooses element by element".to_string()
             }
             Expr::ForLoop(_) | Expr::While(_) | Expr::Loop(_) => {
-                "a model has no loops; `[Layer; n]` repeats layers".to_string()
+                "a model has no loops; `[Layer; n]` repeats layers, and `scan(init, xs, |state, x| ..)` goes along an axis".to_string()
             }
             Expr::Return(_) => "the last expression of a function is its result; leave out `return`".to_string(),
             Expr::Macro(_) => "macros are not expanded within a model".to_string(),
             Expr::Try(_) => "`?` has no meaning here: what can fail is checked at compile time".to_string(),
-            Expr::Closure(_) => "a closure is not a tensor".to_string(),
+            Expr::Closure(_) => "a closure is not a tensor; `scan` takes one".to_string(),
             Expr::Await(_) | Expr::Async(_) => "a model has no asynchronous code".to_string(),
             Expr::Repeat(_) => "a list of equal values is written with `full([2, 3], value)`".to_string(),
             _ => "this has no meaning in a model".to_string(),

@@ -108,7 +108,7 @@ impl<'a> Resolver<'a, '_> {
                 );
                 return self.error(name, message);
             }
-            return self.unknown_callable(frame, name, nn::methods().map(|m| m.name));
+            return self.unknown_callable(frame, name, nn::methods().map(|m| m.name).chain(["scan"]));
         };
         self.set_loc(name.span());
         self.call_table(frame, def, &format!("`{name}`"), args, expr)

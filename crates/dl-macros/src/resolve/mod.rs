@@ -13,6 +13,7 @@ mod expr;
 mod functions;
 mod layers;
 mod methods;
+mod scan;
 mod scope;
 mod train;
 mod value;
