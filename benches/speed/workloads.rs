@@ -3,7 +3,7 @@
 use dl::prelude::*;
 use dl::{Options, Result};
 
-use crate::models::{LeNet, Mlp, ResNet18Cifar, ResNet50, Vae};
+use crate::models::{CharLstm, Gpt, LeNet, Mlp, ResNet18Cifar, ResNet50, Vae};
 use crate::task::{Job, Task, Work, classes, uniform};
 
 /// Every workload.
@@ -13,6 +13,8 @@ pub fn tasks() -> Vec<Task> {
         Task::new("vae_train", vae_train),
         Task::new("lenet_train", lenet_train),
         Task::new("resnet18_cifar_train", resnet18_cifar_train),
+        Task::new("lstm_train", lstm_train),
+        Task::new("gpt_train", gpt_train),
         Task::new("mlp_infer_b1", mlp_infer),
         Task::new("lenet_infer_b1", lenet_infer),
         Task::new("resnet50_infer_b1", |options| resnet50_infer(1, options)),
@@ -60,6 +62,29 @@ fn resnet18_cifar_train(options: Options) -> Result<Job> {
     let mut sgd = Sgd::new(0.05).momentum(0.9).weight_decay(5e-4);
     let work = training(32, &net);
     Ok(Job { step: Box::new(move || net.train_loss(&mut sgd, &x, &label)), work })
+}
+
+/// Numbers below `most`, one for each character of a batch.
+fn characters(batch: usize, length: usize, most: i64) -> (Array2<i64>, Array1<i64>) {
+    let number = |i: usize| (i * 7919 + i / 31) as i64 % most;
+    (Array2::from_shape_fn((batch, length), |(n, t)| number(n * length + t)), Array1::from_shape_fn(batch * length, number))
+}
+
+fn lstm_train(options: Options) -> Result<Job> {
+    let mut net = CharLstm::with_options(Seed(0), options)?;
+    let ((x, next), mut adam) = (characters(32, 64, 96), Adam::new(1e-3));
+    // Products with the input, the state, and the output's weights, each three times.
+    let work = Work::Flops(2.0 * 3.0 * 32.0 * 64.0 * (64.0 * 1024.0 + 256.0 * 1024.0 + 256.0 * 96.0));
+    Ok(Job { step: Box::new(move || net.train_loss(&mut adam, &x, &next)), work })
+}
+
+fn gpt_train(options: Options) -> Result<Job> {
+    let mut net = Gpt::with_options(Seed(0), options)?;
+    let ((x, next), mut adam) = (characters(8, 128, 256), AdamW::new(1e-3));
+    // 12 d^2 weights a block, of attention the lower half of two products of T, and the output's weights.
+    let (d, t) = (256.0f64, 128.0);
+    let work = Work::Flops(2.0 * 3.0 * 8.0 * t * (4.0 * (12.0 * d * d + t * d) + 256.0 * d));
+    Ok(Job { step: Box::new(move || net.train_loss(&mut adam, &x, &next)), work })
 }
 
 fn mlp_infer(options: Options) -> Result<Job> {

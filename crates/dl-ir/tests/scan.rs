@@ -95,3 +95,17 @@ fn what_an_iteration_carries_keeps_its_type() {
     assert!(message.contains("must carry f32[2] to the next iteration, but it gives f32[3]"), "{message}");
     assert_eq!(b.graph.nodes.len(), nodes, "nothing of the loop stays");
 }
+
+/// What the input contributes is one product of all slices before the loop.
+#[test]
+fn products_of_slices_are_hoisted() {
+    let case = CASES.iter().find(|c| c.name == "elman").unwrap();
+    let graph = case.graph(4, false, true);
+    let simple = simplify(&graph, &mut Options::default()).unwrap();
+    let text = simple.to_string();
+    let (first, body) = simple.bodies().next().unwrap();
+    let dots = |g: &Graph| g.nodes.iter().filter(|n| n.op == dl_ir::Op::Dot).count();
+    assert_eq!(dots(body), 1, "{text}");
+    let before = Graph { nodes: simple.nodes[..first.index()].to_vec(), ..Graph::default() };
+    assert_eq!(dots(&before), 1, "{text}");
+}

@@ -12,6 +12,7 @@ pub mod cse;
 pub mod dce;
 pub mod fold;
 pub mod gather;
+pub mod hoist;
 pub mod layout;
 pub mod orient;
 pub mod prune;
@@ -50,6 +51,7 @@ pub const PIPELINE: &[Pass] = &[
     pass("cse", cse::run),
     pass("dce-again", dce::run),
     pass("bodies", bodies::run),
+    pass("hoist", hoist::run),
     pass("gather", gather::run),
     pass("prune", prune::run),
     pass("orient", orient::run),

@@ -346,7 +346,7 @@ impl Split<'_> {
 }
 
 /// The graph with its inputs before all other nodes, in order: the text form names inputs in the order of nodes.
-fn inputs_first(graph: &Graph) -> Graph {
+pub(crate) fn inputs_first(graph: &Graph) -> Graph {
     let inputs: Vec<NodeId> = graph.inputs.iter().map(|i| i.node).collect();
     let order: Vec<NodeId> = inputs.iter().copied().chain(graph.ids().filter(|id| !inputs.contains(id))).collect();
     let mut new = vec![NodeId(0); graph.nodes.len()];

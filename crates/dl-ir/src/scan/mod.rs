@@ -13,6 +13,7 @@
 mod build;
 mod grad;
 
+pub(crate) use build::inputs_first;
 pub use build::{Open, Scanned};
 pub(crate) use grad::{flows, gradient};
 
