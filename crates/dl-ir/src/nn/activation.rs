@@ -1,16 +1,18 @@
 //! Activations: each is a method and a layer, from one entry.
 
 use super::args::Args;
-use super::common::{LAST_AXIS, Made, X, floats, made, narrow, positive, scale, shift, with_constant};
+use super::common::{LAST_AXIS, Made, X, floats, iota, made, narrow, positive, scale, shift, unsqueeze, with_constant};
 use super::elementwise::{at_least, at_most};
 use super::error::CallError;
 use super::layer::LayerDef;
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
+use crate::attrs::Attrs;
 use crate::build::{Builder, Built};
 use crate::dim::Dim;
 use crate::graph::NodeId;
 use crate::op::Op;
+use crate::types::DType;
 
 macro_rules! activations {
     ($($id:ident $layer:literal, $name:literal $aliases:tt, [$($param:expr),*], $doc:literal, $build:expr;)*) => {
@@ -66,6 +68,34 @@ activations! {
     SOFTMAX "Softmax", "softmax" [], [LAST_AXIS], "e^x / sum of e^x along the axis", |b, a| along_axis(b, a, softmax);
     LOG_SOFTMAX "LogSoftmax", "log_softmax" [], [LAST_AXIS],
         "log(softmax(x)) along the axis", |b, a| along_axis(b, a, log_softmax);
+    SOFTMIN "Softmin", "softmin" [], [LAST_AXIS], "softmax(-x) along the axis", |b, a| along_axis(b, a, |b, x, axis| {
+        let minus = b.neg(x)?;
+        softmax(b, minus, axis)
+    });
+    SOFTMAX2D "Softmax2d", "softmax2d" [], [], "softmax over the channels of [.., C, H, W]", softmax2d;
+    GUMBEL "GumbelSoftmax", "gumbel_softmax" [], [
+        number("tau", 1.0, "the temperature: the lower, the nearer to one element alone"),
+        Param::optional("hard", Kind::Bool, Default::Bool(false),
+            "whether the result is 1 for one element and 0 for the others, with the gradient of the soft one"),
+        LAST_AXIS],
+        "a draw from the distribution with logits x, new in every call, by Gumbel noise (Jang et al. 2017)", gumbel;
+    THRESHOLD "Threshold", "threshold" [], [
+        Param::required("threshold", Kind::Float, "what x must be above"),
+        Param::required("value", Kind::Float, "what it is elsewhere")],
+        "x where above the threshold, else the value", |b, a| {
+            let (x, least) = (a.tensor("x"), a.float("threshold"));
+            let (least, value) = (b.constant(floats(b, 0, x)?, least), b.constant(b.dtype(x), a.float("value")));
+            let above = b.lt(least, x)?;
+            made(b.select(above, x, value))
+        };
+    SOFT_SHRINK "Softshrink", "soft_shrink" ["softshrink"], [number("lambda", 0.5, "how far x moves towards 0")],
+        "x moved towards 0 by lambda, at most to 0", |b, a| shrink(b, a, true);
+    HARD_SHRINK "Hardshrink", "hard_shrink" ["hardshrink"], [number("lambda", 0.5, "the size up to which x is 0")],
+        "x where larger in size than lambda, else 0", |b, a| shrink(b, a, false);
+    TANH_SHRINK "Tanhshrink", "tanh_shrink" ["tanhshrink"], [], "x - tanh(x)", |b, a| on_floats(b, a, |b, x| {
+        let bent = b.tanh(x)?;
+        b.sub(x, bent)
+    });
     GLU "Glu", "glu" [], [LAST_AXIS], "the first half of the axis times the sigmoid of the second", |b, a| glu(b, a);
 }
 
@@ -222,6 +252,67 @@ pub fn log_softmax(b: &mut Builder, x: NodeId, axis: usize) -> Built {
     let sum = b.sum(exp, &[axis], true)?;
     let log = b.log(sum)?;
     b.sub(shifted, log)
+}
+
+fn softmax2d(b: &mut Builder, args: &Args) -> Made {
+    let x = args.tensor("x");
+    floats(b, 0, x)?;
+    match b.rank(x) {
+        rank @ 3.. => made(softmax(b, x, rank - 3)),
+        _ => {
+            let expected = "at least 3 axes, [.., C, H, W]".to_string();
+            Err(CallError::Rank { input: 0, expected, found: b.ty(x).clone(), fix: None })
+        }
+    }
+}
+
+/// `softmax((x + noise) / tau)`, where noise is `-log(-log(u))` of uniform numbers u.
+fn gumbel(b: &mut Builder, args: &Args) -> Made {
+    let x = args.tensor("x");
+    let dtype = floats(b, 0, x)?;
+    let (axis, tau) = (args.axis("axis", b.rank(x))?, args.float("tau"));
+    if !(tau > 0.0 && tau.is_finite()) {
+        return Err(args.error("tau", format!("`tau` must be a positive number, but it is {tau}")).into());
+    }
+    let shape = b.shape(x).to_vec();
+    let draw = b.random("uniform", dtype, &shape)?;
+    // -log(1 - u), which is 0 only where the draw is: held above, so that its logarithm is finite.
+    let minus = b.neg(draw)?;
+    let waiting = b.log1p(minus)?;
+    let waiting = b.neg(waiting)?;
+    let waiting = at_least(b, waiting, 1e-30)?;
+    let noise = b.log(waiting)?;
+    let noisy = b.sub(x, noise)?;
+    let noisy = with_constant(b, Op::Div, noisy, tau)?;
+    let soft = softmax(b, noisy, axis)?;
+    if !args.bool("hard") {
+        return Ok(soft.into());
+    }
+    let best = b.push(Op::ArgMax, &[soft], Attrs::new().int("axis", axis as i64))?;
+    let best = unsqueeze(b, best, axis)?;
+    let places = iota(b, DType::I64, &shape, axis)?;
+    let chosen = b.eq(places, best)?;
+    let chosen = b.cast(chosen, dtype)?;
+    let step = b.sub(chosen, soft)?;
+    let step = b.detach(step)?;
+    made(b.add(soft, step))
+}
+
+fn shrink(b: &mut Builder, args: &Args, soft: bool) -> Made {
+    let (x, lambda) = (args.tensor("x"), args.float("lambda"));
+    let dtype = floats(b, 0, x)?;
+    if !(lambda >= 0.0) {
+        return Err(args.error("lambda", format!("`lambda` must not be negative, but it is {lambda}")).into());
+    }
+    let (size, limit, zero) = (b.abs(x)?, b.constant(dtype, lambda), b.constant(dtype, 0.0));
+    let on = b.lt(limit, size)?;
+    if !soft {
+        return made(b.select(on, x, zero));
+    }
+    let sign = b.sign(x)?;
+    let step = b.mul(sign, limit)?;
+    let moved = b.sub(x, step)?;
+    made(b.select(on, moved, zero))
 }
 
 fn glu(b: &mut Builder, args: &Args) -> Made {

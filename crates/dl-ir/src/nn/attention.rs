@@ -4,14 +4,16 @@ use super::args::Args;
 use super::common::{Made, X, floats, iota, made, narrow, scale, unsqueeze};
 use super::dropout::{dropped, probability};
 use super::error::CallError;
-use super::layer::LayerDef;
+use super::layer::{Call, LayerDef, trainable};
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
 use super::product::{batch_shape, with_batch};
+use super::value::Value;
 use crate::build::{Builder, Built};
 use crate::dim::Dim;
 use crate::error::shape;
 use crate::graph::NodeId;
+use crate::module::Init;
 use crate::op::Op;
 use crate::types::DType;
 
@@ -33,7 +35,21 @@ const POSITIONS: MethodDef = MethodDef {
 };
 
 /// The layers of this file.
-pub const LAYERS: &[LayerDef] = &[LayerDef::of("PositionalEncoding", &POSITIONS)];
+pub const LAYERS: &[LayerDef] = &[
+    LayerDef::of("PositionalEncoding", &POSITIONS),
+    LayerDef::own(
+        "LearnedPositionalEncoding",
+        "x [.., T, dim] plus the first T rows of weight, [length, dim]",
+        &[Param::required("length", Kind::Map { pair: true }, "the longest T => features of x")],
+        |a| {
+            let (length, features) = a.map("length");
+            super::linear::positive_dim(a, "length", &length)?;
+            super::linear::positive_dim(a, "length", &features)?;
+            Ok(vec![trainable("weight", DType::F32, vec![length, features], Init::Normal(0.0, 0.02))])
+        },
+        learned,
+    ),
+];
 
 /// The methods of this file.
 pub const METHODS: &[MethodDef] = &[
@@ -311,6 +327,29 @@ fn in_groups(b: &mut Builder, args: &Args, query: NodeId, key: NodeId) -> Result
     };
     let to: Vec<Dim> = from[..rank - 3].iter().cloned().chain(parts).chain(from[rank - 2..].iter().cloned()).collect();
     Ok(b.reshape(query, &to)?)
+}
+
+fn learned(c: &mut Call<'_>) -> Made {
+    let (x, found) = (c.x(), c.ty());
+    c.check_dtype()?;
+    let rank = found.rank();
+    if rank < 2 {
+        let expected = "at least 2 axes, [.., T, features]".to_string();
+        return Err(CallError::Rank { input: 0, expected, found, fix: None });
+    }
+    let (length, features) = c.args().map("length");
+    if !c.b.graph.facts.equal(&found.shape[rank - 1], &features) {
+        let fix = Some(c.args().written(&[("length", Value::Map(length, found.shape[rank - 1].clone()))]));
+        return Err(CallError::Features { input: 0, noun: "features", expected: features, found, needs: None, fix });
+    }
+    let size = found.shape[rank - 2].clone();
+    if (length.clone() - size.clone()).as_const().is_some_and(|rest| rest < 0) {
+        let sentence = format!("{{0}} is {found}, {size} positions, but only {length} have an encoding");
+        return Err(CallError::Inputs(sentence));
+    }
+    let Some(weight) = c.param("weight") else { return Ok(x.into()) };
+    let rows = narrow(c.b, weight, 0, Dim::from(0), size)?;
+    made(c.b.add(x, rows))
 }
 
 fn positive_base(args: &Args) -> Result<(), CallError> {

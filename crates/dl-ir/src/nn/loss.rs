@@ -78,9 +78,6 @@ losses! {
             "\"batchmean\" (the sum divided by the first axis), \"mean\", \"sum\" or \"none\"")],
         "target * (log(target) - x), the Kullback-Leibler divergence from log-probabilities x",
         |b, a| pairwise(b, a, kl_div);
-    "cosine_similarity" [], [Param::required("target", Kind::Tensor, "the other vectors"), super::common::LAST_AXIS,
-        Param::optional("eps", Kind::Float, Default::Float(1e-8), "the least length divided by")],
-        "the cosine of the angle between vectors along an axis", cosine_similarity;
 }
 
 /// A loss of each element of `x` and the target's element at the same place, then reduced.
@@ -226,25 +223,6 @@ fn kl_div(b: &mut Builder, x: NodeId, t: NodeId, args: &Args) -> Built {
     let log = b.log(safe)?;
     let d = b.sub(log, x)?;
     b.mul(t, d)
-}
-
-fn cosine_similarity(b: &mut Builder, args: &Args) -> Made {
-    let (x, t) = (args.tensor("x"), args.tensor("target"));
-    let dtype = floats(b, 0, x)?;
-    same_types(b, x, t)?;
-    let axis = args.axis("axis", b.rank(x))?;
-    let least = b.constant(dtype, args.float("eps"));
-    let over = |b: &mut Builder, v: NodeId| -> Built {
-        let squares = b.mul(v, v)?;
-        let sum = b.sum(squares, &[axis], false)?;
-        let length = b.sqrt(sum)?;
-        b.max(length, least)
-    };
-    let (left, right) = (over(b, x)?, over(b, t)?);
-    let products = b.mul(x, t)?;
-    let dot = b.sum(products, &[axis], false)?;
-    let lengths = b.mul(left, right)?;
-    made(b.div(dot, lengths))
 }
 
 /// Cross entropy and negative log-likelihood: against class numbers or, for logits, against probabilities.

@@ -17,16 +17,19 @@
 //! ```
 
 mod activation;
+mod adaptive;
 mod args;
 mod attention;
 mod common;
 mod conv;
 mod conv_transpose;
+mod distance;
 mod dropout;
 mod einsum;
 mod elementwise;
 mod error;
 mod index;
+mod instance_norm;
 mod layer;
 mod linear;
 mod loss;
@@ -64,6 +67,9 @@ const METHODS: &[&[MethodDef]] = &[
     einsum::METHODS,
     rearrange::METHODS,
     pool::METHODS,
+    adaptive::METHODS,
+    instance_norm::METHODS,
+    distance::METHODS,
     padding::METHODS,
     resample::METHODS,
     source::METHODS,
@@ -81,6 +87,9 @@ const LAYERS: &[&[LayerDef]] = &[
     resample::LAYERS,
     norm::LAYERS,
     pool::LAYERS,
+    adaptive::LAYERS,
+    instance_norm::LAYERS,
+    distance::LAYERS,
     activation::LAYERS,
     movement::LAYERS,
     source::LAYERS,
@@ -157,7 +166,7 @@ mod tests {
     fn signatures_read_as_calls() {
         assert_eq!(
             method("max_pool2d").map(MethodDef::signature).as_deref(),
-            Some("max_pool2d(kernel, stride = kernel, padding = 0, dilation = 1)")
+            Some("max_pool2d(kernel, stride = kernel, padding = 0, dilation = 1, ceil_mode = false)")
         );
         assert_eq!(method("mse_loss").map(MethodDef::signature).as_deref(), Some("mse(target, reduction = \"mean\")"));
     }

@@ -35,14 +35,27 @@ const DIAGONAL: Param = Param::optional(
 );
 const JOINED: Param = Param::required("tensors", Kind::Tensors, "the tensors").rest();
 
+const UNFLATTEN: MethodDef = MethodDef {
+    name: "unflatten",
+    aliases: &[],
+    doc: "an axis as several: the reverse of `flatten`",
+    params: &[
+        X,
+        Param::required("axis", Kind::Axis, "the axis"),
+        Param::required("sizes", Kind::ShapeInfer, "the sizes in its place, in row-major order; one may be `_`").rest(),
+    ],
+    build: unflatten,
+};
+
 /// The layers of this file.
-pub const LAYERS: &[LayerDef] = &[LayerDef::of("Flatten", &FLATTEN)];
+pub const LAYERS: &[LayerDef] = &[LayerDef::of("Flatten", &FLATTEN), LayerDef::of("Unflatten", &UNFLATTEN)];
 
 macro_rules! methods {
     ($($name:literal $aliases:tt, [$($param:expr),*], $doc:literal, $build:expr;)*) => {
         /// The methods of this file.
         pub const METHODS: &[MethodDef] = &[
             FLATTEN,
+            UNFLATTEN,
             $(MethodDef { name: $name, aliases: &$aliases, doc: $doc, params: &[$($param),*], build: $build }),*
         ];
     };
@@ -143,6 +156,29 @@ fn flatten(b: &mut Builder, args: &Args) -> Made {
     let from = b.shape(x);
     let joined = from[start..=end].iter().fold(Dim::ONE, |n, d| n * d.clone());
     let to: Vec<Dim> = from[..start].iter().cloned().chain([joined]).chain(from[end + 1..].iter().cloned()).collect();
+    made(b.reshape(x, &to))
+}
+
+fn unflatten(b: &mut Builder, args: &Args) -> Made {
+    let x = args.tensor("x");
+    let axis = args.axis("axis", b.rank(x))?;
+    let (full, items) = (b.shape(x).to_vec(), args.list("sizes"));
+    let known = |v: &Value| if let Value::Int(d) = v { Some(d.clone()).filter(|d| !d.is(-1)) } else { None };
+    if let Some(bad) = items.iter().filter_map(known).find(|d| d.as_const().is_some_and(|c| c < 1)) {
+        return Err(args.error("sizes", format!("every size must be at least 1, but one is {bad}")).into());
+    }
+    let open = items.iter().filter(|v| known(v).is_none()).count();
+    if open > 1 {
+        return Err(args.error("sizes", "only one size can be `_`").into());
+    }
+    let product = items.iter().filter_map(known).fold(Dim::ONE, |n, d| n * d);
+    let rest = if open == 1 { full[axis].floor_div(&product).unwrap_or(Dim::ONE) } else { Dim::ONE };
+    if !b.graph.facts.equal(&(product.clone() * rest.clone()), &full[axis]) {
+        let why = if open == 1 { "does not divide into parts of" } else { "is not" };
+        return Err(args.error("sizes", format!("axis {axis} has size {}, which {why} {product}", full[axis])).into());
+    }
+    let parts = items.iter().map(|v| known(v).unwrap_or_else(|| rest.clone()));
+    let to: Vec<Dim> = full[..axis].iter().cloned().chain(parts).chain(full[axis + 1..].iter().cloned()).collect();
     made(b.reshape(x, &to))
 }
 

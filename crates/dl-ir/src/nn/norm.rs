@@ -49,6 +49,9 @@ pub const LAYERS: &[LayerDef] = &[
         call_batch(c, Some((&[2, 3], expected)))
     }),
     batch_norm("BatchNorm2d", "BatchNorm of [N, C, H, W]", |c| call_batch(c, Some((&[4], "4 axes, [N, C, H, W]")))),
+    batch_norm("BatchNorm3d", "BatchNorm of [N, C, D, H, W]", |c| {
+        call_batch(c, Some((&[5], "5 axes, [N, C, D, H, W]")))
+    }),
     LayerDef::own(
         "LayerNorm",
         "the last axes, of the given shape, to mean 0 and variance 1",
@@ -93,7 +96,8 @@ pub fn check_eps(args: &Args) -> Result<(), ArgError> {
     }
 }
 
-fn affine(args: &Args, channels: Dim) -> Vec<ParamDecl> {
+/// The parameters `weight` and `bias` of each channel, if the layer is affine.
+pub fn affine(args: &Args, channels: Dim) -> Vec<ParamDecl> {
     if !args.bool("affine") {
         return vec![];
     }
@@ -136,7 +140,10 @@ fn call_batch(c: &mut Call<'_>, ranks: Option<(&[usize], &str)>) -> Made {
 }
 
 /// `centred / sqrt(var + eps)`, scaled and shifted where the layer is affine; `place` brings a parameter into shape.
-fn normalised(
+///
+/// # Errors
+/// What an op refuses.
+pub fn normalised(
     c: &mut Call<'_>,
     prefix: &str,
     centred: NodeId,
@@ -252,7 +259,10 @@ pub fn layer_norm(c: &mut Call<'_>, prefix: &str, x: NodeId) -> Result<NodeId, C
 }
 
 /// `x` less its mean over axes, and its variance.
-fn moments(c: &mut Call<'_>, x: NodeId, over: &[usize]) -> Result<(NodeId, NodeId), CallError> {
+///
+/// # Errors
+/// What an op refuses.
+pub fn moments(c: &mut Call<'_>, x: NodeId, over: &[usize]) -> Result<(NodeId, NodeId), CallError> {
     let mean = c.b.mean(x, over, true)?;
     let centred = c.b.sub(x, mean)?;
     let squares = c.b.mul(centred, centred)?;

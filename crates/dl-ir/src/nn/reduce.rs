@@ -107,21 +107,24 @@ fn norm(b: &mut Builder, args: &Args) -> Made {
     if p.is_nan() || p <= 0.0 || p.is_infinite() {
         return Err(args.error("p", format!("`p` must be a positive number, but it is {p}")).into());
     }
-    on_floats(b, args, |b, x, over, keep| {
-        if p == 2.0 {
-            let squares = b.mul(x, x)?;
-            let sum = b.sum(squares, over, keep)?;
-            return b.sqrt(sum);
-        }
-        let size = b.abs(x)?;
-        if p == 1.0 {
-            return b.sum(size, over, keep);
-        }
-        let (p_node, inverse) = (b.constant(b.dtype(x), p), b.constant(b.dtype(x), 1.0 / p));
-        let powers = b.pow(size, p_node)?;
-        let sum = b.sum(powers, over, keep)?;
-        b.pow(sum, inverse)
-    })
+    on_floats(b, args, |b, x, over, keep| length(b, x, over, keep, p))
+}
+
+/// The norm of power `p` over axes.
+pub fn length(b: &mut Builder, x: NodeId, over: &[usize], keep: bool, p: f64) -> Built {
+    if p == 2.0 {
+        let squares = b.mul(x, x)?;
+        let sum = b.sum(squares, over, keep)?;
+        return b.sqrt(sum);
+    }
+    let size = b.abs(x)?;
+    if p == 1.0 {
+        return b.sum(size, over, keep);
+    }
+    let (p_node, inverse) = (b.constant(b.dtype(x), p), b.constant(b.dtype(x), 1.0 / p));
+    let powers = b.pow(size, p_node)?;
+    let sum = b.sum(powers, over, keep)?;
+    b.pow(sum, inverse)
 }
 
 /// The maximum is taken out before the exponential, unless it is infinite: then nothing need be, and
