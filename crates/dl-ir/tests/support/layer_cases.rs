@@ -187,7 +187,7 @@ fn operand(text: &'static str, float: DType) -> (Option<&'static str>, Type) {
 
 impl Case {
     /// The graph with symbols bound, in floats of that type: the result, then the gradients of its sum, weighted by
-    /// its place, with respect to every input of floats.
+    /// its place, with respect to every input of floats; last that sum.
     pub fn graph(&self, float: DType) -> Graph {
         let mut b = Builder::new();
         let mut call = vec![];
@@ -230,13 +230,10 @@ impl Case {
                 b.output(Role::Grad(input.name.clone()), grad);
             }
         }
-        b.output(Role::Update("x0".into()), loss);
+        b.output(Role::Result, loss);
         let graph = b.finish();
         let bindings: Bindings = ["N", "T", "S", "H", "W"].map(|s| (s.to_string(), size_of(s))).into_iter().collect();
-        let mut graph = bind(&graph, &bindings).unwrap_or_else(|e| panic!("{}: {e:?}", self.label));
-        // The loss is a result as well; the role kept it apart from the first.
-        graph.outputs.iter_mut().filter(|o| matches!(o.role, Role::Update(_))).for_each(|o| o.role = Role::Result);
-        graph
+        bind(&graph, &bindings).unwrap_or_else(|e| panic!("{}: {e:?}", self.label))
     }
 
     /// Values for the inputs of the graph, all different.
