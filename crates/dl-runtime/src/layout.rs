@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use dl_codegen::kernel::{Access, Kernel};
 use dl_codegen::lower::BufRef;
 use dl_ir::plan::{Fused, MemoryPlan, Slot};
-use dl_ir::{Graph, NodeId, Role};
+use dl_ir::{Graph, NodeId, Op, Role};
 
 use crate::compile::bound_type;
 use crate::kernels::{Place, ResultSlot};
@@ -192,7 +192,8 @@ impl<'a> Layout<'a> {
 
     /// Where the value of a node that is in memory lies.
     pub(crate) fn spot(&self, node: NodeId) -> Result<Spot, String> {
-        let root = self.fused.root(node);
+        // An input that no group reads has no home, but an update may be copied to it.
+        let root = if self.graph[node].op == Op::Input { Some(node) } else { self.fused.root(node) };
         match root.and_then(|root| self.plan.slots[root.index()]) {
             Some(Slot::Arena { offset, .. }) => Ok(Spot::at(Place::Arena(self.arena + offset as usize))),
             Some(Slot::Result(_)) => {
