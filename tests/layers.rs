@@ -17,6 +17,17 @@ dl::model! {
             }
         }
 
+        /// Two vectors turned towards each other: a block with two operands and two results.
+        block Turn(WIDTH) {
+            let gate = Bilinear(WIDTH, WIDTH, 1);
+
+            fn forward(a: f32[N, WIDTH], b: f32[N, WIDTH]) -> (f32[N, WIDTH], f32[N, 1]) {
+                let share = gate(a, b).sigmoid();
+                (a * share + b * (1.0 - share), share)
+            }
+        }
+
+        let turn = Turn(DIM);
         let stem = [ReflectionPad2d(1), Conv2d(2 => 4, kernel = 3), BatchNorm2d(4), Relu, MaxPool2d(2, ceil_mode = true)];
         let residual = Residual(4);
         let squeeze = [AdaptiveAvgPool2d((3, 2)), Dropout2d(0.1), Flatten, Linear(24 => DIM)];
@@ -43,7 +54,8 @@ dl::model! {
             let words = read(ids);
             let words = words + attn(words, key_padding_mask = padding);
             let seen = decoder(see(x).unsqueeze(1), words, memory_key_padding_mask = padding);
-            mixed(seen.squeeze(1), words.index(0, axis = 1))
+            let (seen, share) = turn(seen.squeeze(1), b = words.mean(axis = 1));
+            mixed(seen, words.index(0, axis = 1)) * (1.0 + share)
         }
 
         pub fn similarity(x: f32[N, 2, H, W], ids: i64[N, T]) -> f32[N] {

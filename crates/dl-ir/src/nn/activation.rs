@@ -301,7 +301,7 @@ fn gumbel(b: &mut Builder, args: &Args) -> Made {
 fn shrink(b: &mut Builder, args: &Args, soft: bool) -> Made {
     let (x, lambda) = (args.tensor("x"), args.float("lambda"));
     let dtype = floats(b, 0, x)?;
-    if !(lambda >= 0.0) {
+    if lambda.is_nan() || lambda < 0.0 {
         return Err(args.error("lambda", format!("`lambda` must not be negative, but it is {lambda}")).into());
     }
     let (size, limit, zero) = (b.abs(x)?, b.constant(dtype, lambda), b.constant(dtype, 0.0));

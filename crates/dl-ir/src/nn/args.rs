@@ -139,6 +139,8 @@ fn torch_name(name: &str) -> Option<&'static str> {
         ("kernel_size", "kernel"),
         ("negative_slope", "slope"),
         ("num_features", "channels"),
+        ("num_channels", "channels"),
+        ("num_groups", "groups"),
         ("normalized_shape", "shape"),
         ("elementwise_affine", "affine"),
         ("start_dim", "start"),

@@ -28,6 +28,9 @@ pub const KV_HEADS: Param = Param::optional(
 /// Whether the past alone is seen.
 pub const CAUSAL: Param =
     Param::optional("causal", Kind::Bool, Default::Bool(false), "whether position t sees only keys up to t");
+/// PyTorch's name for the order of axes.
+pub const BATCH_FIRST: Param =
+    Param::optional("batch_first", Kind::Bool, Default::Bool(true), "always true: the batch is the first axis");
 /// What of the keys is padding.
 pub const PADDING: Param = Param::optional(
     "key_padding_mask",
@@ -58,6 +61,7 @@ pub const LAYERS: &[LayerDef] = &[LayerDef::own(
         KV_HEADS,
         Param::optional("kdim", Kind::Dim, Default::Same("dim"), "features of the key"),
         Param::optional("vdim", Kind::Dim, Default::Same("dim"), "features of the value"),
+        BATCH_FIRST,
     ],
     |a| {
         probability(a, "dropout")?;
@@ -139,6 +143,10 @@ pub fn declare(args: &Args, prefix: &str) -> Result<Vec<ParamDecl>, ArgError> {
         if args.get(name).is_some() {
             positive_dim(args, name, &args.dim(name))?;
         }
+    }
+    if !args.bool("batch_first") {
+        let message = "operands are [N, T, features], batch first: `.transpose(0, 1)` brings [T, N, features] there";
+        return Err(args.error("batch_first", message));
     }
     let Sizes { dim, head, heads, kv_heads } = sizes(args);
     if let (Some(d), Some(h)) = (dim.as_const(), heads.as_const())

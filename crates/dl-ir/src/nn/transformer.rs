@@ -6,7 +6,7 @@ use super::dropout::{dropped, probability};
 use super::error::{ArgError, CallError};
 use super::layer::{Call, LayerDef, trainable};
 use super::linear::{BIAS, positive_dim};
-use super::multihead::{self, CAUSAL, DIM, HEADS, KV_HEADS, MASK, PADDING, Part};
+use super::multihead::{self, BATCH_FIRST, CAUSAL, DIM, HEADS, KV_HEADS, MASK, PADDING, Part};
 use super::norm::{eps, layer_norm};
 use super::params::{Default, Kind, Param};
 use crate::graph::NodeId;
@@ -48,7 +48,7 @@ pub const LAYERS: &[LayerDef] = &[
     LayerDef::own(
         "TransformerEncoderLayer",
         "self-attention and two linear layers, each added to its operand and normalised",
-        &[DIM, HEADS, FF, DROPOUT, ACTIVATION, eps(1e-5), NORM_FIRST, BIAS, CAUSAL, KV_HEADS],
+        &[DIM, HEADS, FF, DROPOUT, ACTIVATION, eps(1e-5), NORM_FIRST, BIAS, CAUSAL, KV_HEADS, BATCH_FIRST],
         |a| declare(a, "", false),
         |c| Ok(encoder(c, "", c.x())?.into()),
     )
@@ -56,7 +56,7 @@ pub const LAYERS: &[LayerDef] = &[
     LayerDef::own(
         "TransformerDecoderLayer",
         "self-attention, attention to a memory and two linear layers, each added to its operand and normalised",
-        &[DIM, HEADS, FF, DROPOUT, ACTIVATION, eps(1e-5), NORM_FIRST, BIAS, CAUSAL, KV_HEADS],
+        &[DIM, HEADS, FF, DROPOUT, ACTIVATION, eps(1e-5), NORM_FIRST, BIAS, CAUSAL, KV_HEADS, BATCH_FIRST],
         |a| declare(a, "", true),
         |c| Ok(decoder(c, "", c.x())?.into()),
     )
@@ -64,7 +64,7 @@ pub const LAYERS: &[LayerDef] = &[
     LayerDef::own(
         "TransformerEncoder",
         "several `TransformerEncoderLayer`, named layers.0 and so on",
-        &[DIM, HEADS, COUNT, FF, DROPOUT, ACTIVATION, eps(1e-5), NORM_FIRST, BIAS, CAUSAL, KV_HEADS, NORM],
+        &[DIM, HEADS, COUNT, FF, DROPOUT, ACTIVATION, eps(1e-5), NORM_FIRST, BIAS, CAUSAL, KV_HEADS, NORM, BATCH_FIRST],
         |a| declare_stack(a, false),
         |c| stack(c, encoder),
     )
@@ -72,7 +72,7 @@ pub const LAYERS: &[LayerDef] = &[
     LayerDef::own(
         "TransformerDecoder",
         "several `TransformerDecoderLayer` that attend to the same memory, named layers.0 and so on",
-        &[DIM, HEADS, COUNT, FF, DROPOUT, ACTIVATION, eps(1e-5), NORM_FIRST, BIAS, CAUSAL, KV_HEADS, NORM],
+        &[DIM, HEADS, COUNT, FF, DROPOUT, ACTIVATION, eps(1e-5), NORM_FIRST, BIAS, CAUSAL, KV_HEADS, NORM, BATCH_FIRST],
         |a| declare_stack(a, true),
         |c| stack(c, decoder),
     )

@@ -215,7 +215,7 @@ impl Case {
         b.output(Role::Result, result);
         // The weights of the sum tell its elements apart.
         let elements = b.ty(result).elements();
-        let flat = b.reshape(result, &[elements.clone()]).unwrap();
+        let flat = b.reshape(result, std::slice::from_ref(&elements)).unwrap();
         let iota = dl_ir::Attrs::new().dtype("dtype", float).dims("shape", vec![elements]).int("axis", 0);
         let place = b.push(dl_ir::Op::Iota, &[], iota).unwrap();
         let weight = b.sin(place).unwrap();

@@ -5,7 +5,16 @@ use proc_macro2::{Group, Literal, TokenStream, TokenTree};
 
 use super::expand;
 
-const MODELS: [&str; 2] = [
+const MODELS: [&str; 3] = [
+    "model Double {
+        dtype f64;
+        let pair = Bilinear(2, 3, out = 4, bias = true);
+        let attn = MultiheadAttention(4, 2);
+        pub fn forward(x: f64[N, 2], y: f64[N, 3], seen: bool[N, 1]) -> f64[N, 4] {
+            let z = pair(x, y = y).unsqueeze(1);
+            attn(z, z, key_padding_mask = seen).squeeze(1)
+        }
+    }",
     "/// Doc.
     pub model Net {
         const HEADS = 2;

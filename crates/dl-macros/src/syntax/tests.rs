@@ -14,6 +14,7 @@ fn a_whole_model_parses() {
         pub(crate) model Net {
             const HEADS = 8;
             dim HIDDEN, OUT;
+            dtype f64;
             require HIDDEN % HEADS == 0;
             block Attn(DIM, H = 4) {
                 let q = Linear(DIM => DIM);
@@ -35,6 +36,7 @@ fn a_whole_model_parses() {
     assert_eq!(second.name, "Second");
     let body = &net.body;
     assert_eq!((body.consts.len(), body.dims.len(), body.facts.len(), body.blocks.len()), (1, 2, 1, 1));
+    assert!(body.dtype.as_ref().is_some_and(|name| name == "f64") && second.body.dtype.is_none());
     assert_eq!(body.blocks[0].params[1].default.as_ref().map(source_text).as_deref(), Some("4"));
     let Some(Layer::Call(conv)) = &body.layers[0].layer else { panic!("a call") };
     assert!(matches!(conv.args.as_slice(), [LayerArg::Map(..), LayerArg::Named(..), LayerArg::Named(..)]));
