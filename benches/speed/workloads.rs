@@ -67,7 +67,10 @@ fn resnet18_cifar_train(options: Options) -> Result<Job> {
 /// Numbers below `most`, one for each character of a batch.
 fn characters(batch: usize, length: usize, most: i64) -> (Array2<i64>, Array1<i64>) {
     let number = |i: usize| (i * 7919 + i / 31) as i64 % most;
-    (Array2::from_shape_fn((batch, length), |(n, t)| number(n * length + t)), Array1::from_shape_fn(batch * length, number))
+    (
+        Array2::from_shape_fn((batch, length), |(n, t)| number(n * length + t)),
+        Array1::from_shape_fn(batch * length, number),
+    )
 }
 
 fn lstm_train(options: Options) -> Result<Job> {

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Write reference values computed by PyTorch and scikit-learn (float64, stored as float32).
+"""Write reference values computed by PyTorch and scikit-learn (float64, stored as float32, or with --f64 as they are).
 
     pip install torch safetensors scikit-learn   # a CPU build is enough
-    generate.py --out DIR [--seed N] [--grow N]
+    generate.py --out DIR [--seed N] [--grow N] [--f64] [--only FAMILY ...]
 
 Files, one pair per family: FAMILY.safetensors and FAMILY.json. The JSON is a list of cases:
     {"name", "op", "args", "inputs": [...], "params": [...], "outputs": [...], "grads": [...]}
+With --f64 there is FAMILY.f64.safetensors alone, with the same cases as the JSON of the same seed and sizes.
 A tensor of case C is stored under the key "C/NAME". Gradients are of sum(output[0] * "C/cotangent"),
 or of the loss itself where the output is a scalar; the gradient of NAME is stored as "C/grad.NAME".
 """
@@ -19,16 +20,20 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.numpy import save_file
 
+from more_cases import more_losses, more_tensor_ops
+
 torch.set_default_dtype(torch.float64)
 
 
 class Family:
+    stored = torch.float32
+
     def __init__(self, name):
         self.name, self.cases, self.tensors = name, [], {}
 
     def put(self, case, name, t):
         t = t.detach() if isinstance(t, torch.Tensor) else torch.as_tensor(t)
-        t = t.to(torch.float32) if t.is_floating_point() else t
+        t = t.to(self.stored) if t.is_floating_point() else t
         self.tensors[f"{case}/{name}"] = np.array(t.contiguous().numpy())  # own copy, never a view of a parameter
 
     def add(self, name, op, f, inputs, params=None, args=None, grad=True):
@@ -95,20 +100,23 @@ class Family:
                            "outputs": [f"out{i}" for i in range(len(outs))], "grads": grads})
 
     def write(self, out):
-        save_file(self.tensors, out / f"{self.name}.safetensors")
-        (out / f"{self.name}.json").write_text(json.dumps(self.cases, indent=1))
+        double = self.stored == torch.float64
+        save_file(self.tensors, out / f"{self.name}{'.f64' if double else ''}.safetensors")
+        if not double:
+            (out / f"{self.name}.json").write_text(json.dumps(self.cases, indent=1))
         print(self.name, len(self.cases), "cases,", sum(t.nbytes for t in self.tensors.values()) // 1024, "KiB")
 
 
 def activations(h):
     f, x = Family("activations"), lambda: torch.randn(3 + h, 17 + h) * 3
+    # PyTorch's own gradient of hard_sigmoid takes 1/6 as a float32.
     for name, fn, args in [
         ("relu", F.relu, {}), ("relu6", F.relu6, {}), ("leaky_relu", lambda x: F.leaky_relu(x, 0.01), {"slope": 0.01}),
         ("elu", lambda x: F.elu(x, 1.0), {"alpha": 1.0}), ("selu", F.selu, {}), ("celu", lambda x: F.celu(x, 1.5), {"alpha": 1.5}),
         ("gelu", F.gelu, {}), ("gelu_tanh", lambda x: F.gelu(x, approximate="tanh"), {}), ("silu", F.silu, {}),
         ("mish", F.mish, {}), ("softplus", F.softplus, {}), ("softsign", F.softsign, {}), ("sigmoid", torch.sigmoid, {}),
         ("log_sigmoid", F.logsigmoid, {}), ("tanh", torch.tanh, {}), ("hard_tanh", F.hardtanh, {}),
-        ("hard_sigmoid", F.hardsigmoid, {}), ("hard_swish", F.hardswish, {}), ("softmax", lambda x: F.softmax(x, -1), {"axis": -1}),
+        ("hard_sigmoid", lambda x: F.relu6(x + 3) / 6, {}), ("hard_swish", F.hardswish, {}), ("softmax", lambda x: F.softmax(x, -1), {"axis": -1}),
         ("softmax_axis0", lambda x: F.softmax(x, 0), {"axis": 0}), ("log_softmax", lambda x: F.log_softmax(x, -1), {"axis": -1}),
     ]:
         f.add(name, name.replace("_axis0", ""), lambda x, fn=fn: fn(x), {"x": x()}, args=args)
@@ -299,16 +307,34 @@ def metrics(h):
     return f
 
 
+def more(name, add):
+    def make(h):
+        f = Family(name)
+        add(f, h)
+        return f
+    return make
+
+
+FAMILIES = {
+    "activations": activations, "losses": losses, "layers": layers, "tensor_ops": tensor_ops, "optimizers": optimizers, "metrics": metrics,
+    "more_losses": more("more_losses", more_losses), "more_tensor_ops": more("more_tensor_ops", more_tensor_ops),
+}
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--out", type=pathlib.Path, required=True)
     ap.add_argument("--seed", type=int, default=0)
     ap.add_argument("--grow", type=int, default=0, help="add N to the sizes that vary, for a second set of other shapes")
+    ap.add_argument("--f64", action="store_true", help="store double precision")
+    ap.add_argument("--only", nargs="+", choices=list(FAMILIES), help="make these families")
     a = ap.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
-    for make in (activations, losses, layers, tensor_ops, optimizers, metrics):
+    if a.f64:
+        Family.stored = torch.float64
+    for name in a.only or FAMILIES:
         torch.manual_seed(a.seed)
-        make(a.grow).write(a.out)
+        FAMILIES[name](a.grow).write(a.out)
 
 
 if __name__ == "__main__":

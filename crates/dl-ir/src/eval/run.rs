@@ -7,7 +7,7 @@ use crate::attrs::Attr;
 use crate::graph::{Graph, NodeId};
 use crate::op::{Eval, Op};
 use crate::scan::{Scan, as_result};
-use crate::types::DType;
+use crate::types::{DType, Scalar};
 
 /// Values of a graph's inputs by name.
 pub type Inputs = BTreeMap<String, Tensor>;
@@ -106,7 +106,8 @@ fn run_loop(scan: &Scan, body: &Graph, args: &[&Tensor]) -> Result<Vec<Tensor>, 
     Ok(carried.into_iter().chain(stacked).collect())
 }
 
-/// The graph with every f32 made f64: what finite differences are taken of.
+/// The graph with every f32 made f64: what finite differences are taken of. Constants become what their shortest
+/// spelling says, so that 0.1 is 0.1 again.
 pub fn to_f64(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
     let widen = |dtype: &mut DType| {
@@ -115,14 +116,22 @@ pub fn to_f64(graph: &Graph) -> Graph {
         }
     };
     for node in &mut graph.nodes {
+        let single = node.ty.dtype == DType::F32;
         widen(&mut node.ty.dtype);
         for (_, attr) in node.attrs.iter_mut() {
             match attr {
                 Attr::DType(dtype) => widen(dtype),
                 Attr::Graph(body) => **body = to_f64(body),
+                Attr::Scalars(values) if single => values.iter_mut().for_each(respell),
                 _ => {}
             }
         }
     }
     graph
+}
+
+fn respell(value: &mut Scalar) {
+    if let Scalar::Float(v) = value {
+        *v = (*v as f32).to_string().parse().unwrap_or(*v);
+    }
 }

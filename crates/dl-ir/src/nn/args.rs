@@ -48,7 +48,7 @@ pub fn bind(callee: &str, params: &[Param], given: &[Given]) -> Result<Args, Vec
             Some(name) => {
                 i += 1;
                 let named = |n: &str| params.iter().position(|p| p.name == n && p.kind != Kind::Names);
-                match (named(name).or_else(|| named(torch_name(name)?)), &given[at].value) {
+                match (named(name).or_else(|| torch_names(name).find_map(named)), &given[at].value) {
                     (Some(slot), value) => (slot, value.clone()),
                     (None, Value::Int(dim)) if free_names => {
                         names.push((name.clone(), dim.clone()));
@@ -129,11 +129,32 @@ fn take_positional(param: &Param, given: &[Given], i: &mut usize) -> Value {
     first
 }
 
-/// PyTorch's names of arguments that have another name here; both are understood.
-fn torch_name(name: &str) -> Option<&'static str> {
+/// Names here of arguments that PyTorch calls otherwise; both are understood.
+fn torch_names(name: &str) -> impl Iterator<Item = &'static str> {
     const NAMES: &[(&str, &str)] = &[
         ("dim", "axis"),
         ("dims", "axes"),
+        ("dims", "axis"),
+        ("dim0", "a"),
+        ("dim1", "b"),
+        ("dim1", "axis1"),
+        ("dim2", "axis2"),
+        ("axis0", "a"),
+        ("axis1", "b"),
+        ("input", "x"),
+        ("other", "y"),
+        ("other", "target"),
+        ("x2", "y"),
+        ("anchor", "x"),
+        ("self", "x"),
+        ("exponent", "y"),
+        ("shifts", "shift"),
+        ("split_size", "sizes"),
+        ("split_size_or_sections", "sizes"),
+        ("indices", "index"),
+        ("source", "src"),
+        ("num_classes", "classes"),
+        ("ord", "p"),
         ("keepdim", "keep"),
         ("keepdims", "keep"),
         ("kernel_size", "kernel"),
@@ -170,7 +191,7 @@ fn torch_name(name: &str) -> Option<&'static str> {
         ("downscale_factor", "factor"),
         ("lambd", "lambda"),
     ];
-    NAMES.iter().find(|(torch, _)| *torch == name).map(|(_, ours)| *ours)
+    NAMES.iter().filter(move |(torch, _)| *torch == name).map(|(_, ours)| *ours)
 }
 
 fn unknown(callee: &str, params: &[Param], name: &str, value: &Value, free_names: bool) -> String {
@@ -193,7 +214,9 @@ fn wrong_kind(callee: &str, param: &Param, value: &Value) -> String {
     let base =
         format!("`{}` of `{callee}` must be {}, but it is {}", param.name, param.kind.expects(), value.describe());
     match (param.kind, value) {
-        (Kind::Word(words), Value::Str(word)) => base + &did_you_mean(word, words.iter().copied()),
+        (Kind::Word(words) | Kind::FloatOr(words), Value::Str(word)) => {
+            base + &did_you_mean(word, words.iter().copied())
+        }
         (Kind::Axes, Value::Tensor(_) | Value::Float(_)) if matches!(callee, "max" | "min") => {
             format!("{base}; `{callee}imum` compares element by element")
         }
@@ -210,6 +233,12 @@ impl Args {
     /// The value of that name, if it was given or has a default.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.entry(name).and_then(|e| e.value.as_ref())
+    }
+
+    /// Whether a list was given for the argument of that name, not a number that stands for one.
+    pub fn is_list(&self, name: &str) -> bool {
+        let at = self.entry(name).and_then(|e| e.at);
+        at.is_some_and(|at| matches!(self.given[at].value, Value::List(_)))
     }
 
     /// Whether the argument was given, not left to its default.

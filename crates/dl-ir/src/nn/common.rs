@@ -144,6 +144,41 @@ pub fn shift(b: &mut Builder, x: NodeId, c: f64) -> Built {
     with_constant(b, Op::Add, x, c)
 }
 
+/// `sqrt(x)` with gradient 0 at 0, where that of the square root is infinite.
+pub fn root(b: &mut Builder, x: NodeId) -> Built {
+    at_nothing(b, x, |b, x| b.sqrt(x))
+}
+
+/// `f(x)`, but 0 with gradient 0 where `x` is 0; there `f` sees 1.
+pub fn at_nothing(b: &mut Builder, x: NodeId, f: impl FnOnce(&mut Builder, NodeId) -> Built) -> Built {
+    let (zero, one) = (b.constant(b.dtype(x), 0.0), b.constant(b.dtype(x), 1.0));
+    let nothing = b.eq(x, zero)?;
+    let safe = b.select(nothing, one, x)?;
+    let y = f(b, safe)?;
+    b.select(nothing, zero, y)
+}
+
+/// The Euclidean length over axes, with gradient 0 where all is 0.
+pub fn length(b: &mut Builder, x: NodeId, over: &[usize], keep: bool) -> Built {
+    let squares = b.mul(x, x)?;
+    let sum = b.sum(squares, over, keep)?;
+    root(b, sum)
+}
+
+/// `x^p` for a number `p`, by products where `p` is a small whole number.
+pub fn whole_power(b: &mut Builder, x: NodeId, p: f64) -> Built {
+    match p {
+        0.0 => b.full_like(x, 1.0),
+        1.0 => Ok(x),
+        2.0 => b.mul(x, x),
+        3.0 => {
+            let square = b.mul(x, x)?;
+            b.mul(square, x)
+        }
+        _ => with_constant(b, Op::Pow, x, p),
+    }
+}
+
 /// Whether `0 < x`.
 pub fn positive(b: &mut Builder, x: NodeId) -> Built {
     let zero = b.constant(b.dtype(x), 0.0);

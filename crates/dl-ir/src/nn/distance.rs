@@ -7,7 +7,7 @@ use super::error::CallError;
 use super::layer::LayerDef;
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
-use super::reduce::length;
+use super::reduce::p_norm;
 use crate::build::{Builder, Built};
 use crate::graph::NodeId;
 use crate::op::Op;
@@ -95,5 +95,5 @@ fn pairwise_distance(b: &mut Builder, args: &Args) -> Made {
     };
     let difference = b.sub(x, other)?;
     let difference = shift(b, difference, args.float("eps"))?;
-    made(length(b, difference, &[last], args.bool("keep"), p))
+    made(p_norm(b, difference, p, &[last], args.bool("keep")))
 }

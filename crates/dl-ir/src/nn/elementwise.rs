@@ -26,8 +26,10 @@ macro_rules! unary {
     };
 }
 
-const LEFT: Param = Param::required("x", Kind::Operand, "the left side");
-const RIGHT: Param = Param::required("y", Kind::Operand, "the right side");
+/// The left side of an operator.
+pub const LEFT: Param = Param::required("x", Kind::Operand, "the left side");
+/// The right side.
+pub const RIGHT: Param = Param::required("y", Kind::Operand, "the right side");
 
 macro_rules! binary {
     ($name:literal, [$($alias:literal),*], $op:ident, $doc:literal) => {
@@ -46,8 +48,8 @@ macro_rules! binary {
 
 /// The methods of this file.
 pub const METHODS: &[MethodDef] = &[
-    unary!("neg", [], Neg, "-x"),
-    unary!("abs", [], Abs, "|x|"),
+    unary!("neg", ["negative"], Neg, "-x"),
+    unary!("abs", ["absolute"], Abs, "|x|"),
     unary!("sign", [], Sign, "-1, 0 or 1; NaN for NaN"),
     unary!("floor", [], Floor, "the whole number not above x; no gradient"),
     unary!("ceil", [], Ceil, "the whole number not below x; no gradient"),
@@ -61,7 +63,7 @@ pub const METHODS: &[MethodDef] = &[
     unary!("sin", [], Sin, "the sine of x in radians"),
     unary!("cos", [], Cos, "the cosine of x in radians"),
     unary!("tan", [], fn tan, "the tangent of x in radians"),
-    unary!("atan", [], fn atan, "the angle in radians, between -pi/2 and pi/2, whose tangent is x"),
+    unary!("atan", ["arctan"], fn atan, "the angle in radians, between -pi/2 and pi/2, whose tangent is x"),
     unary!("erf", [], Erf, "the error function"),
     unary!("square", [], fn square, "x * x"),
     unary!("reciprocal", ["recip"], fn reciprocal, "1 / x"),
@@ -69,29 +71,29 @@ pub const METHODS: &[MethodDef] = &[
     unary!("detach", [], Detach, "x, with no gradient passed back"),
     unary!("isnan", ["is_nan"], fn is_nan, "whether x is NaN, as bool"),
     binary!("add", [], Add, "x + y, broadcast"),
-    binary!("sub", [], Sub, "x - y, broadcast"),
-    binary!("mul", [], Mul, "x * y, broadcast"),
-    binary!("div", [], Div, "x / y, broadcast; whole numbers divide towards zero"),
-    binary!("rem", ["fmod"], Rem, "the remainder of x / y with y's sign, broadcast"),
+    binary!("sub", ["subtract"], Sub, "x - y, broadcast"),
+    binary!("mul", ["multiply"], Mul, "x * y, broadcast"),
+    binary!("div", ["divide", "true_divide"], Div, "x / y, broadcast; whole numbers divide towards zero"),
+    binary!("rem", ["remainder"], Rem, "the remainder of x / y with y's sign, broadcast; see `fmod`"),
     binary!("maximum", [], Max, "the larger of x and y, broadcast; NaN if either is"),
     binary!("minimum", [], Min, "the smaller of x and y, broadcast; NaN if either is"),
-    binary!("atan2", [], Atan2, "the angle in radians of the point with ordinate x and abscissa y, broadcast"),
-    binary!("lt", [], Lt, "x < y as bool, broadcast"),
-    binary!("le", [], Le, "x <= y as bool, broadcast"),
+    binary!("atan2", ["arctan2"], Atan2, "the angle in radians of the point with ordinate x and abscissa y, broadcast"),
+    binary!("lt", ["less"], Lt, "x < y as bool, broadcast"),
+    binary!("le", ["less_equal"], Le, "x <= y as bool, broadcast"),
     binary!("eq", [], Eq, "x == y as bool, broadcast"),
-    binary!("ne", [], Ne, "x != y as bool, broadcast"),
+    binary!("ne", ["not_equal"], Ne, "x != y as bool, broadcast"),
     binary!("and", ["logical_and"], And, "logical and, broadcast"),
     binary!("or", ["logical_or"], Or, "logical or, broadcast"),
     MethodDef {
         name: "gt",
-        aliases: &[],
+        aliases: &["greater"],
         doc: "x > y as bool, broadcast",
         params: &[LEFT, RIGHT],
         build: |b, a| swapped(b, a, Op::Lt),
     },
     MethodDef {
         name: "ge",
-        aliases: &[],
+        aliases: &["greater_equal"],
         doc: "x >= y as bool, broadcast",
         params: &[LEFT, RIGHT],
         build: |b, a| swapped(b, a, Op::Le),
@@ -109,8 +111,8 @@ pub const METHODS: &[MethodDef] = &[
         doc: "x held between `min` and `max`; NaN stays, the gradient passes where x is within the bounds",
         params: &[
             X,
-            Param::optional("min", Kind::Float, Default::Absent, "the lower bound; none if left out"),
-            Param::optional("max", Kind::Float, Default::Absent, "the upper bound; none if left out"),
+            Param::optional("min", Kind::Operand, Default::Absent, "the lower bound, broadcast; none if left out"),
+            Param::optional("max", Kind::Operand, Default::Absent, "the upper bound, broadcast; none if left out"),
         ],
         build: clamp,
     },
@@ -149,7 +151,7 @@ pub const METHODS: &[MethodDef] = &[
 ];
 
 /// The two sides as tensors: a number takes the other side's element type.
-fn pair(b: &mut Builder, args: &Args) -> Result<(NodeId, NodeId), CallError> {
+pub fn pair(b: &mut Builder, args: &Args) -> Result<(NodeId, NodeId), CallError> {
     let dtype = match (args.tensor_if("x"), args.tensor_if("y")) {
         (Some(x), _) => b.dtype(x),
         (None, Some(y)) => b.dtype(y),
@@ -229,22 +231,39 @@ fn pow(b: &mut Builder, args: &Args) -> Made {
 
 fn clamp(b: &mut Builder, args: &Args) -> Made {
     let mut x = args.tensor("x");
-    let (min, max) = (args.get("min").map(|_| args.float("min")), args.get("max").map(|_| args.float("max")));
-    if min.is_none() && max.is_none() {
+    let number = |name: &str| match args.get(name) {
+        Some(Value::Tensor(_)) | None => None,
+        Some(_) => Some(args.float(name)),
+    };
+    if args.get("min").is_none() && args.get("max").is_none() {
         return Err(args.error("min", "`clamp` needs `min`, `max` or both").into());
     }
-    if let (Some(lo), Some(hi)) = (min, max)
+    if let (Some(lo), Some(hi)) = (number("min"), number("max"))
         && lo > hi
     {
         return Err(args.error("min", format!("`min` is {lo}, above `max`, which is {hi}")).into());
     }
-    if let Some(lo) = min {
-        x = at_least(b, x, lo)?;
+    if args.get("min").is_some() {
+        let lo = bound(b, args, "min", x)?;
+        let below = b.lt(x, lo)?;
+        x = b.select(below, lo, x)?;
     }
-    if let Some(hi) = max {
-        x = at_most(b, x, hi)?;
+    if args.get("max").is_some() {
+        let hi = bound(b, args, "max", x)?;
+        let above = b.lt(hi, x)?;
+        x = b.select(above, hi, x)?;
     }
     Ok(x.into())
+}
+
+/// A bound of `clamp`, which must broadcast with `x`.
+fn bound(b: &mut Builder, args: &Args, name: &str, x: NodeId) -> Result<NodeId, CallError> {
+    let bound = operand(b, args, name, b.dtype(x))?;
+    if b.dtype(bound) == b.dtype(x) && b.broadcast_shape(Op::Lt, &[x, bound]).is_ok() {
+        return Ok(bound);
+    }
+    let message = format!("`{name}` must broadcast to {}, but it is {}", b.ty(x), b.ty(bound));
+    Err(args.error(name, message).into())
 }
 
 /// `max(x, lo)`, whose gradient at `x == lo` is that of x.

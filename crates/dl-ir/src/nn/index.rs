@@ -14,7 +14,8 @@ use crate::op::Op;
 use crate::types::DType;
 
 const AXIS: Param = Param::optional("axis", Kind::Axis, Default::Int(0), "the axis; -1 is the last");
-const INDEX: Param = Param::required("index", Kind::Tensor, "whole numbers, from 0 below the size of the axis");
+/// Indices of an axis.
+pub const INDEX: Param = Param::required("index", Kind::Tensor, "whole numbers, from 0 below the size of the axis");
 
 /// The methods of this file.
 pub const METHODS: &[MethodDef] = &[
@@ -122,7 +123,11 @@ pub fn take(b: &mut Builder, x: NodeId, index: NodeId, axis: usize) -> Built {
     b.reshape(taken, &to)
 }
 
-fn same_rank(b: &Builder, x: NodeId, index: NodeId) -> Result<(), CallError> {
+/// Requires an index with as many axes as the tensor.
+///
+/// # Errors
+/// [`CallError::Rank`].
+pub fn same_rank(b: &Builder, x: NodeId, index: NodeId) -> Result<(), CallError> {
     if b.rank(x) == b.rank(index) {
         return Ok(());
     }

@@ -1,95 +1,115 @@
 //! Losses. They are written so that no exponential overflows and no logarithm meets a zero it need not meet.
 
-use super::activation::{log_softmax, softplus};
+pub mod classes;
+pub mod margins;
+
+use super::activation::softplus;
 use super::args::Args;
-use super::common::{Made, REDUCTION, X, floats, kept, made, operand, scale, shift, with_constant};
+use super::common::{Made, REDUCTION, X, floats, made, operand, scale, shift, whole_power, with_constant};
+use super::elementwise::at_least;
 use super::error::CallError;
-use super::index::whole_numbers;
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
 use super::value::Value;
-use crate::attrs::Attrs;
 use crate::build::{Builder, Built};
-use crate::dim::Dim;
 use crate::graph::NodeId;
 use crate::op::Op;
-use crate::types::DType;
 
 const TARGET: Param =
     Param::required("target", Kind::Operand, "what the result should be: a tensor of the same shape, or a number");
-const CLASSES: Param =
-    Param::required("target", Kind::Tensor, "the right class of each element, from 0, or a probability for each class");
-const IGNORE: Param =
-    Param::optional("ignore_index", Kind::Int, Default::Int(-100), "elements of this class do not count");
-const WEIGHT: Param = Param::optional("weight", Kind::Tensor, Default::Absent, "a weight for each class, [C]");
-const CLASS_AXIS: Param = Param::optional(
-    "axis",
-    Kind::Axis,
-    Default::Absent,
-    "the axis of classes; by default 1, or the last where only that leaves the target's shape",
-);
+const FULL: Param =
+    Param::optional("full", Kind::Bool, Default::Bool(false), "whether what depends on the target alone is added");
+const ELEMENT_WEIGHT: Param =
+    Param::optional("weight", Kind::Operand, Default::Absent, "a weight for each element, broadcast");
 
-const SMOOTHING: Param = Param::optional(
-    "label_smoothing",
-    Kind::Float,
-    Default::Float(0.0),
-    "the share of the target spread over all classes",
-);
-
-const fn knee(name: &'static str) -> Param {
-    Param::optional(name, Kind::Float, Default::Float(1.0), "where the parabola meets the line, above 0")
+const fn knee(name: &'static str, doc: &'static str) -> Param {
+    Param::optional(name, Kind::Float, Default::Float(1.0), doc)
 }
 
-macro_rules! losses {
+/// The methods of a file, as a table: name, aliases, arguments, documentation and what builds it.
+macro_rules! table {
     ($($name:literal $aliases:tt, [$($param:expr),*], $doc:literal, $build:expr;)*) => {
         /// The methods of this file.
         pub const METHODS: &[MethodDef] = &[
-            $(MethodDef { name: $name, aliases: &$aliases, doc: $doc, params: &[X, $($param),*], build: $build }),*
+            $(MethodDef { name: $name, aliases: &$aliases, doc: $doc, params: &[$($param),*], build: $build }),*
         ];
     };
 }
+use table;
 
-losses! {
-    "cross_entropy" [], [CLASSES, IGNORE,
-        SMOOTHING, REDUCTION, WEIGHT, CLASS_AXIS],
-        "the negative log-probability of the right class, from logits", |b, a| classes(b, a, true);
-    "nll" ["nll_loss"], [CLASSES, IGNORE, REDUCTION, WEIGHT, CLASS_AXIS],
-        "the negative log-probability of the right class, from log-probabilities", |b, a| classes(b, a, false);
-    "mse" ["mse_loss"], [TARGET, REDUCTION], "the squared error", |b, a| pairwise(b, a, |b, x, t, _| {
+table! {
+    "mse" ["mse_loss"], [X, TARGET, REDUCTION], "the squared error", |b, a| pairwise(b, a, |b, x, t, _| {
         let d = b.sub(x, t)?;
-        b.mul(d, d)
+        Ok(b.mul(d, d)?)
     });
-    "l1" ["l1_loss", "mae"], [TARGET, REDUCTION], "the absolute error", |b, a| pairwise(b, a, |b, x, t, _| {
-        let d = b.sub(x, t)?;
-        b.abs(d)
-    });
-    "smooth_l1" ["smooth_l1_loss"], [TARGET, knee("beta"), REDUCTION],
+    "l1" ["l1_loss", "mae"], [X, TARGET, REDUCTION], "the absolute error", |b, a| pairwise(b, a, absolute);
+    "smooth_l1" ["smooth_l1_loss"], [X, TARGET,
+        knee("beta", "where the parabola meets the line; 0 gives the absolute error"), REDUCTION],
         "the absolute error, less beta / 2, rounded off to a parabola below beta", smooth_l1;
-    "huber" ["huber_loss"], [TARGET, knee("delta"), REDUCTION],
+    "huber" ["huber_loss"], [X, TARGET, knee("delta", "where the parabola meets the line, above 0"), REDUCTION],
         "half the squared error up to delta, linear beyond", huber;
-    "bce" ["binary_cross_entropy"], [TARGET, REDUCTION],
+    "bce" ["binary_cross_entropy"], [X, TARGET, ELEMENT_WEIGHT, REDUCTION],
         "the binary cross entropy of probabilities; logarithms are held at -100", |b, a| pairwise(b, a, bce);
-    "bce_with_logits" ["binary_cross_entropy_with_logits"], [TARGET,
-        Param::optional("pos_weight", Kind::Operand, Default::Absent, "the weight of positive targets"), REDUCTION],
+    "bce_with_logits" ["binary_cross_entropy_with_logits"], [X, TARGET,
+        Param::optional("pos_weight", Kind::Operand, Default::Absent, "the weight of positive targets, broadcast"),
+        ELEMENT_WEIGHT, REDUCTION],
         "the binary cross entropy of sigmoid(x)", |b, a| pairwise(b, a, bce_with_logits);
-    "kl_div" ["kl_div_loss"], [TARGET,
+    "multilabel_soft_margin" ["multilabel_soft_margin_loss"], [X, TARGET, ELEMENT_WEIGHT, REDUCTION],
+        "the mean over the last axis of the binary cross entropy of sigmoid(x)", multilabel_soft_margin;
+    "focal" ["focal_loss", "sigmoid_focal_loss"], [X, TARGET,
+        Param::optional("alpha", Kind::Float, Default::Float(0.25),
+            "the weight of positive targets, that of negative ones being 1 - alpha; below 0 for no weights"),
+        Param::optional("gamma", Kind::Float, Default::Float(2.0), "how much what is nearly right counts less"),
+        REDUCTION],
+        "the binary cross entropy of sigmoid(x) times (1 - p)^gamma, with p the probability of the target (Lin et al. 2017)",
+        focal;
+    "dice" ["dice_loss"], [X, TARGET,
+        Param::optional("axis", Kind::Axes, Default::Absent, "the axes of one sample; all but the first if left out"),
+        Param::optional("smooth", Kind::Float, Default::Float(1.0), "what is added to both sides of the quotient"),
+        REDUCTION],
+        "1 - (2 * sum(x * target) + smooth) / (sum(x) + sum(target) + smooth), of probabilities x (Milletari et al. 2016)",
+        dice;
+    "kl_div" ["kl_div_loss"], [X, TARGET,
         Param::optional("log_target", Kind::Bool, Default::Bool(false), "whether the target is of logarithms too"),
         Param::optional("reduction", Kind::Word(&["mean", "sum", "none", "batchmean"]), Default::Word("mean"),
             "\"batchmean\" (the sum divided by the first axis), \"mean\", \"sum\" or \"none\"")],
         "target * (log(target) - x), the Kullback-Leibler divergence from log-probabilities x",
         |b, a| pairwise(b, a, kl_div);
+    "poisson_nll" ["poisson_nll_loss"], [X, TARGET,
+        Param::optional("log_input", Kind::Bool, Default::Bool(true), "whether x is the logarithm of the rate"),
+        FULL, Param::optional("eps", Kind::Float, Default::Float(1e-8), "added to x under the logarithm"), REDUCTION],
+        "the negative log-likelihood of counts: e^x - target * x, or x - target * log(x + eps); with `full`, Stirling's \
+         approximation of log(target!) where the target is above 1",
+        |b, a| pairwise(b, a, poisson_nll);
+    "gaussian_nll" ["gaussian_nll_loss"], [X, TARGET,
+        Param::required("var", Kind::Operand, "the variance, broadcast: a tensor or a number"), FULL,
+        Param::optional("eps", Kind::Float, Default::Float(1e-6), "the least variance"), REDUCTION],
+        "(log(var) + (x - target)^2 / var) / 2, the negative log-likelihood of normal numbers; with `full`, log(2 pi) / 2 more",
+        |b, a| {
+            above_zero(a, "eps")?;
+            pairwise(b, a, gaussian_nll)
+        };
 }
 
+/// Why a loss of two tensors, or what leads to it, is refused.
+type Lossy = Result<NodeId, CallError>;
+
 /// A loss of each element of `x` and the target's element at the same place, then reduced.
-fn pairwise(b: &mut Builder, args: &Args, f: fn(&mut Builder, NodeId, NodeId, &Args) -> Built) -> Made {
+fn pairwise(b: &mut Builder, args: &Args, f: fn(&mut Builder, NodeId, NodeId, &Args) -> Lossy) -> Made {
+    let (x, target) = pair(b, args)?;
+    let loss = f(b, x, target, args)?;
+    reduced(b, loss, args)
+}
+
+/// `x` and a target of its type.
+fn pair(b: &mut Builder, args: &Args) -> Result<(NodeId, NodeId), CallError> {
     let x = args.tensor("x");
     let dtype = floats(b, 0, x)?;
     let target = operand(b, args, "target", dtype)?;
     if let Some(Value::Tensor(_)) = args.get("target") {
         same_types(b, x, target)?;
     }
-    let loss = f(b, x, target, args)?;
-    reduced(b, loss, args)
+    Ok((x, target))
 }
 
 /// A target that would be broadcast is nearly always a mistake (`[N, 1]` against `[N]` compares every pair), so it is
@@ -133,26 +153,54 @@ fn reduced(b: &mut Builder, loss: NodeId, args: &Args) -> Made {
     })
 }
 
-fn threshold(args: &Args, name: &str) -> Result<f64, CallError> {
+fn above_zero(args: &Args, name: &str) -> Result<f64, CallError> {
     match args.float(name) {
         value if value > 0.0 => Ok(value),
         value => Err(args.error(name, format!("`{name}` must be above 0, but it is {value}")).into()),
     }
 }
 
+fn not_negative(args: &Args, name: &str) -> Result<f64, CallError> {
+    match args.float(name) {
+        value if value >= 0.0 => Ok(value),
+        value => Err(args.error(name, format!("`{name}` must not be below 0, but it is {value}")).into()),
+    }
+}
+
+/// The tensor or number of that name, which broadcasts to `x`; `None` if it was left out.
+fn spread(b: &mut Builder, args: &Args, name: &str, x: NodeId) -> Result<Option<NodeId>, CallError> {
+    if args.get(name).is_none() {
+        return Ok(None);
+    }
+    let node = operand(b, args, name, b.dtype(x))?;
+    let fits = b.dtype(node) == b.dtype(x) && b.broadcast_shape(Op::Mul, &[x, node]).is_ok_and(|s| s == b.shape(x));
+    if !fits {
+        let message = format!("`{name}` must broadcast to {}, but it is {}", b.ty(x), b.ty(node));
+        return Err(args.error(name, message).into());
+    }
+    Ok(Some(node))
+}
+
+fn absolute(b: &mut Builder, x: NodeId, t: NodeId, _: &Args) -> Lossy {
+    let d = b.sub(x, t)?;
+    Ok(b.abs(d)?)
+}
+
 fn smooth_l1(b: &mut Builder, args: &Args) -> Made {
-    threshold(args, "beta")?;
+    if not_negative(args, "beta")? == 0.0 {
+        return pairwise(b, args, absolute);
+    }
     pairwise(b, args, |b, x, t, a| {
         let beta = a.float("beta");
-        parabola_then_line(b, x, t, beta, 0.5 / beta, 1.0)
+        Ok(parabola_then_line(b, x, t, beta, 0.5 / beta, 1.0)?)
     })
 }
 
 fn huber(b: &mut Builder, args: &Args) -> Made {
-    threshold(args, "delta")?;
+    above_zero(args, "delta")?;
     pairwise(b, args, |b, x, t, a| {
         let delta = a.float("delta");
-        parabola_then_line(b, x, t, delta, 0.5, delta)
+        Ok(parabola_then_line(b, x, t, delta, 0.5, delta)?)
     })
 }
 
@@ -180,41 +228,98 @@ fn held_log(b: &mut Builder, p: NodeId) -> Built {
     b.select(held, floor, log)
 }
 
-fn bce(b: &mut Builder, p: NodeId, t: NodeId, _: &Args) -> Built {
+fn bce(b: &mut Builder, p: NodeId, t: NodeId, args: &Args) -> Lossy {
+    let weight = spread(b, args, "weight", p)?;
     let one = b.constant(b.dtype(p), 1.0);
     let (rest, not_t) = (b.sub(one, p)?, b.sub(one, t)?);
     let (yes, no) = (held_log(b, p)?, held_log(b, rest)?);
     let (yes, no) = (b.mul(t, yes)?, b.mul(not_t, no)?);
     let sum = b.add(yes, no)?;
-    b.neg(sum)
+    let loss = b.neg(sum)?;
+    Ok(weighted(b, loss, weight)?)
 }
 
-/// `(1 - t) * x + (1 + (w - 1) * t) * log(1 + e^-x)`
-fn bce_with_logits(b: &mut Builder, x: NodeId, t: NodeId, args: &Args) -> Built {
-    let dtype = b.dtype(x);
+fn weighted(b: &mut Builder, loss: NodeId, weight: Option<NodeId>) -> Built {
+    weight.map_or(Ok(loss), |weight| b.mul(loss, weight))
+}
+
+fn bce_with_logits(b: &mut Builder, x: NodeId, t: NodeId, args: &Args) -> Lossy {
+    let (weight, positive) = (spread(b, args, "weight", x)?, spread(b, args, "pos_weight", x)?);
+    let loss = logits_loss(b, x, t, positive)?;
+    Ok(weighted(b, loss, weight)?)
+}
+
+/// `(1 - t) * x + (1 + (w - 1) * t) * log(1 + e^-x)`, with the weight `w` of positive targets.
+fn logits_loss(b: &mut Builder, x: NodeId, t: NodeId, positive: Option<NodeId>) -> Built {
     let minus = b.neg(x)?;
     let mut log = softplus(b, minus)?;
-    let weight = match args.get("pos_weight") {
-        None => None,
-        Some(Value::Tensor(node)) => Some(*node),
-        Some(_) => Some(b.constant(dtype, args.float("pos_weight"))),
-    };
-    if let Some(weight) = weight {
+    if let Some(weight) = positive {
         let more = shift(b, weight, -1.0)?;
         let more = b.mul(more, t)?;
         let more = shift(b, more, 1.0)?;
         log = b.mul(more, log)?;
     }
-    let one = b.constant(dtype, 1.0);
+    let one = b.constant(b.dtype(x), 1.0);
     let not_t = b.sub(one, t)?;
     let linear = b.mul(not_t, x)?;
     b.add(linear, log)
 }
 
-fn kl_div(b: &mut Builder, x: NodeId, t: NodeId, args: &Args) -> Built {
+fn multilabel_soft_margin(b: &mut Builder, args: &Args) -> Made {
+    let (x, t) = pair(b, args)?;
+    let weight = spread(b, args, "weight", x)?;
+    let loss = logits_loss(b, x, t, None)?;
+    let mut loss = weighted(b, loss, weight)?;
+    if let Some(last) = b.rank(loss).checked_sub(1) {
+        loss = b.mean(loss, &[last], false)?;
+    }
+    reduced(b, loss, args)
+}
+
+fn focal(b: &mut Builder, args: &Args) -> Made {
+    not_negative(args, "gamma")?;
+    if args.float("alpha") > 1.0 {
+        let message = format!("`alpha` is a share, at most 1, but it is {}", args.float("alpha"));
+        return Err(args.error("alpha", message).into());
+    }
+    pairwise(b, args, |b, x, t, a| {
+        // The probability of what is not the target: p - 2 p t + t.
+        let (p, loss) = (b.sigmoid(x)?, logits_loss(b, x, t, None)?);
+        let both = b.mul(p, t)?;
+        let (sum, both) = (b.add(p, t)?, scale(b, both, 2.0)?);
+        let missed = b.sub(sum, both)?;
+        let factor = whole_power(b, missed, a.float("gamma"))?;
+        let loss = b.mul(loss, factor)?;
+        let alpha = a.float("alpha");
+        if alpha < 0.0 {
+            return Ok(loss);
+        }
+        let weight = scale(b, t, 2.0 * alpha - 1.0)?;
+        let weight = shift(b, weight, 1.0 - alpha)?;
+        Ok(b.mul(loss, weight)?)
+    })
+}
+
+fn dice(b: &mut Builder, args: &Args) -> Made {
+    let (x, t) = pair(b, args)?;
+    let smooth = not_negative(args, "smooth")?;
+    let rank = b.rank(x);
+    let axes = if args.is_given("axis") { args.axes("axis", rank)? } else { (1..rank).collect() };
+    let products = b.mul(x, t)?;
+    let both = b.add(x, t)?;
+    let (common, all) = (b.sum(products, &axes, false)?, b.sum(both, &axes, false)?);
+    let common = scale(b, common, 2.0)?;
+    let (common, all) = (shift(b, common, smooth)?, shift(b, all, smooth)?);
+    let share = b.div(common, all)?;
+    let one = b.constant(b.dtype(x), 1.0);
+    let loss = b.sub(one, share)?;
+    reduced(b, loss, args)
+}
+
+fn kl_div(b: &mut Builder, x: NodeId, t: NodeId, args: &Args) -> Lossy {
     if args.bool("log_target") {
         let (p, d) = (b.exp(t)?, b.sub(t, x)?);
-        return b.mul(p, d);
+        return Ok(b.mul(p, d)?);
     }
     // 0 * log(0) counts as 0.
     let (zero, one) = (b.constant(b.dtype(x), 0.0), b.constant(b.dtype(x), 1.0));
@@ -222,161 +327,42 @@ fn kl_div(b: &mut Builder, x: NodeId, t: NodeId, args: &Args) -> Built {
     let safe = b.select(none, one, t)?;
     let log = b.log(safe)?;
     let d = b.sub(log, x)?;
-    b.mul(t, d)
+    Ok(b.mul(t, d)?)
 }
 
-/// Cross entropy and negative log-likelihood: against class numbers or, for logits, against probabilities.
-fn classes(b: &mut Builder, args: &Args, logits: bool) -> Made {
-    let (x, target) = (args.tensor("x"), args.tensor("target"));
-    floats(b, 0, x)?;
-    if b.rank(x) == 0 {
-        return Err(CallError::Rank {
-            input: 0,
-            expected: "an axis of classes".into(),
-            found: b.ty(x).clone(),
-            fix: None,
-        });
-    }
-    let smoothing = if logits { args.float("label_smoothing") } else { 0.0 };
-    if !(0.0..=1.0).contains(&smoothing) {
-        return Err(args
-            .error("label_smoothing", format!("`label_smoothing` is between 0 and 1, but it is {smoothing}"))
-            .into());
-    }
-    let probabilities = logits && b.dtype(target).is_float();
-    let axis = class_axis(b, args, x, target, probabilities)?;
-    let weight = class_weight(b, args, x, axis)?;
-    let log_p = if logits { log_softmax(b, x, axis)? } else { x };
-    if probabilities {
-        soft_targets(b, args, log_p, target, axis, smoothing, weight)
+fn poisson_nll(b: &mut Builder, x: NodeId, t: NodeId, args: &Args) -> Lossy {
+    let (rate, log) = if args.bool("log_input") {
+        (b.exp(x)?, x)
     } else {
-        hard_targets(b, args, log_p, target, axis, smoothing, weight)
+        let safe = shift(b, x, args.float("eps"))?;
+        (x, b.log(safe)?)
+    };
+    let product = b.mul(t, log)?;
+    let loss = b.sub(rate, product)?;
+    if !args.bool("full") {
+        return Ok(loss);
     }
+    // t log(t) - t + log(2 pi t) / 2
+    let (zero, one) = (b.constant(b.dtype(x), 0.0), b.constant(b.dtype(x), 1.0));
+    let many = b.lt(one, t)?;
+    let safe = b.select(many, t, one)?;
+    let log = b.log(safe)?;
+    let whole = shift(b, log, -1.0)?;
+    let whole = b.mul(safe, whole)?;
+    let half = shift(b, log, (2.0 * std::f64::consts::PI).ln())?;
+    let half = scale(b, half, 0.5)?;
+    let rest = b.add(whole, half)?;
+    let rest = b.select(many, rest, zero)?;
+    Ok(b.add(loss, rest)?)
 }
 
-/// The axis of classes: that which leaves the target's shape.
-fn class_axis(b: &Builder, args: &Args, x: NodeId, target: NodeId, probabilities: bool) -> Result<usize, CallError> {
-    let (rank, found, goal) = (b.rank(x), b.ty(x), b.ty(target));
-    let fits = |axis: usize| {
-        let rest = (0..rank).filter(|&a| probabilities || a != axis).map(|a| &found.shape[a]);
-        rest.clone().count() == goal.rank() && rest.zip(&goal.shape).all(|(a, c)| b.graph.facts.equal(a, c))
-    };
-    let usual = if rank == 1 { 0 } else { 1 };
-    let axis = match args.get("axis") {
-        Some(_) => args.axis("axis", rank)?,
-        None if !fits(usual) && fits(rank - 1) => rank - 1,
-        None => usual,
-    };
-    if fits(axis) {
-        return Ok(axis);
-    }
-    let wanted: Vec<Dim> = (0..rank).filter(|&a| probabilities || a != axis).map(|a| found.shape[a].clone()).collect();
-    let kind = if probabilities {
-        format!("probabilities {}{}", found.dtype, crate::error::shape(&wanted))
-    } else {
-        format!("class numbers i64{}", crate::error::shape(&wanted))
-    };
-    let mut sentence =
-        format!("{{0}} is {found}, with classes on axis {axis}, so the target must be {kind}, but {{1}} is {goal}");
-    if goal.rank() == wanted.len() + 1 && goal.shape.last().is_some_and(|d| d.is(1)) && !probabilities {
-        sentence += "; `.squeeze(-1)` on it would do";
-    } else if probabilities && goal.rank() + 1 == rank {
-        sentence += "; class numbers are whole: declare it as i64";
-    }
-    Err(CallError::Inputs(sentence))
-}
-
-/// The weights of classes, in a shape that broadcasts along `axis`.
-fn class_weight(b: &mut Builder, args: &Args, x: NodeId, axis: usize) -> Result<Option<NodeId>, CallError> {
-    let Some(weight) = args.tensor_if("weight") else { return Ok(None) };
-    let classes = b.shape(x)[axis].clone();
-    if b.rank(weight) != 1 || !b.graph.facts.equal(&b.shape(weight)[0], &classes) || b.dtype(weight) != b.dtype(x) {
-        let message =
-            format!("`weight` must be {}[{classes}], one for each class, but it is {}", b.dtype(x), b.ty(weight));
-        return Err(args.error("weight", message).into());
-    }
-    let mut shape = vec![Dim::ONE; b.rank(x)];
-    shape[axis] = classes;
-    Ok(Some(b.reshape(weight, &shape)?))
-}
-
-fn soft_targets(
-    b: &mut Builder,
-    args: &Args,
-    log_p: NodeId,
-    target: NodeId,
-    axis: usize,
-    smoothing: f64,
-    weight: Option<NodeId>,
-) -> Made {
-    let mut target = target;
-    if smoothing > 0.0 {
-        let classes = b.shape(log_p)[axis].clone();
-        let (classes, share) = (b.dim_value(&classes, b.dtype(log_p))?, b.constant(b.dtype(log_p), smoothing));
-        let share = b.div(share, classes)?;
-        target = scale(b, target, 1.0 - smoothing)?;
-        target = b.add(target, share)?;
-    }
-    if let Some(weight) = weight {
-        target = b.mul(target, weight)?;
-    }
-    let products = b.mul(target, log_p)?;
-    let sum = b.sum(products, &[axis], false)?;
-    let loss = b.neg(sum)?;
-    reduced(b, loss, args)
-}
-
-fn hard_targets(
-    b: &mut Builder,
-    args: &Args,
-    log_p: NodeId,
-    target: NodeId,
-    axis: usize,
-    smoothing: f64,
-    weight: Option<NodeId>,
-) -> Made {
-    let dtype = b.dtype(log_p);
-    let target = whole_numbers(b, 1, target)?;
-    let ignored = with_constant(b, Op::Eq, target, args.int("ignore_index") as f64)?;
-    // What is ignored may be no class at all: it must not reach the gather.
-    let zero = b.constant(DType::I64, 0.0);
-    let safe = b.select(ignored, zero, target)?;
-    let column = kept(b, log_p, &[axis]);
-    let index = b.reshape(safe, &column)?;
-    let rest = b.shape(target).to_vec();
-    let pick = |b: &mut Builder, from: NodeId| -> Built {
-        let picked = b.push(Op::Gather, &[from, index], Attrs::new().int("axis", axis as i64))?;
-        b.reshape(picked, &rest)
-    };
-    let nothing = b.constant(dtype, 0.0);
-    let one = b.constant(dtype, 1.0);
-    let full = b.shape(log_p).to_vec();
-    let mut counts = match weight {
-        Some(weight) => {
-            let weights = b.broadcast(weight, &full)?;
-            pick(b, weights)?
-        }
-        None => b.broadcast(one, &rest)?,
-    };
-    counts = b.select(ignored, nothing, counts)?;
-    let picked = pick(b, log_p)?;
-    let mut loss = b.neg(picked)?;
-    if weight.is_some() {
-        loss = b.mul(loss, counts)?;
-    }
-    if smoothing > 0.0 {
-        let weighted = weight.map_or(Ok(log_p), |w| b.mul(log_p, w))?;
-        let spread = b.sum(weighted, &[axis], false)?;
-        let (classes, share) = (b.dim_value(&full[axis], dtype)?, b.constant(dtype, -smoothing));
-        let share = b.div(share, classes)?;
-        let (spread, sharp) = (b.mul(spread, share)?, scale(b, loss, 1.0 - smoothing)?);
-        loss = b.add(sharp, spread)?;
-    }
-    loss = b.select(ignored, nothing, loss)?;
-    if args.word("reduction") != "mean" {
-        return reduced(b, loss, args);
-    }
-    let all: Vec<usize> = (0..rest.len()).collect();
-    let (sum, count) = (b.sum(loss, &all, false)?, b.sum(counts, &all, false)?);
-    made(b.div(sum, count))
+fn gaussian_nll(b: &mut Builder, x: NodeId, t: NodeId, args: &Args) -> Lossy {
+    let Some(var) = spread(b, args, "var", x)? else { return Ok(x) };
+    let var = at_least(b, var, args.float("eps"))?;
+    let d = b.sub(x, t)?;
+    let square = b.mul(d, d)?;
+    let (log, relative) = (b.log(var)?, b.div(square, var)?);
+    let sum = b.add(log, relative)?;
+    let loss = scale(b, sum, 0.5)?;
+    if args.bool("full") { Ok(shift(b, loss, 0.5 * (2.0 * std::f64::consts::PI).ln())?) } else { Ok(loss) }
 }

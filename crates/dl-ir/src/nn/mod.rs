@@ -23,6 +23,7 @@ mod attention;
 mod common;
 mod conv;
 mod conv_transpose;
+mod cumulative;
 mod distance;
 mod dropout;
 mod einsum;
@@ -33,12 +34,16 @@ mod instance_norm;
 mod layer;
 mod linear;
 mod loss;
+mod math;
+mod matrix;
 mod method;
 mod movement;
 mod multihead;
 mod norm;
+mod order;
 mod padding;
 mod params;
+mod parts;
 mod pool;
 mod product;
 mod rearrange;
@@ -59,11 +64,16 @@ pub use value::{Given, Value};
 /// The methods and functions, a slice a file.
 const METHODS: &[&[MethodDef]] = &[
     elementwise::METHODS,
+    math::METHODS,
     activation::METHODS,
     reduce::METHODS,
+    cumulative::METHODS,
+    order::METHODS,
     movement::METHODS,
+    parts::METHODS,
     index::METHODS,
     product::METHODS,
+    matrix::METHODS,
     einsum::METHODS,
     rearrange::METHODS,
     pool::METHODS,
@@ -76,6 +86,8 @@ const METHODS: &[&[MethodDef]] = &[
     dropout::METHODS,
     attention::METHODS,
     loss::METHODS,
+    loss::classes::METHODS,
+    loss::margins::METHODS,
 ];
 
 /// The layers, a slice a file.

@@ -8,7 +8,7 @@ use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
 use super::value::Value;
 use crate::attrs::Attrs;
-use crate::build::Builder;
+use crate::build::{Builder, Built};
 use crate::dim::Dim;
 use crate::error::shape;
 use crate::graph::NodeId;
@@ -64,7 +64,7 @@ macro_rules! methods {
 methods! {
     "reshape" ["view"], [X, Param::required("shape", Kind::ShapeInfer, "the new shape; one size may be `_`").rest()],
         "the same elements, in row-major order, in another shape", reshape;
-    "transpose" ["swap_axes"], [X,
+    "transpose" ["swap_axes", "swapaxes", "swapdims", "t"], [X,
         Param::optional("a", Kind::Axis, Default::Int(-2), "one axis"),
         Param::optional("b", Kind::Axis, Default::Int(-1), "the other axis")],
         "two axes exchanged, by default the last two", transpose;
@@ -75,9 +75,9 @@ methods! {
         "axes of size 1 taken out", squeeze_axes;
     "unsqueeze" ["expand_dims"], [X, Param::required("axis", Kind::Int, "where the new axis stands in the result")],
         "a new axis of size 1", unsqueeze_at;
-    "broadcast_to" ["expand"], [X, Param::required("shape", Kind::Shape, "the shape").rest()],
+    "broadcast_to" ["expand"], [X, Param::required("shape", Kind::ShapeInfer, "the shape; `_` keeps the size of an axis").rest()],
         "axes of size 1 repeated and leading axes added, to a shape", broadcast_to;
-    "concat" ["cat"], [JOINED,
+    "concat" ["cat", "concatenate"], [JOINED,
         Param::optional("axis", Kind::Axis, Default::Int(0), "the axis along which they are joined")],
         "tensors one after the other along an axis", |b, a| join(b, a, false);
     "stack" [], [JOINED,
@@ -90,8 +90,9 @@ methods! {
         "elements put around the last axes", pad;
     "flip" [], [X, Param::required("axis", Kind::Axes, "the axes").rest()], "axes backwards", flip;
     "roll" [], [X,
-        Param::required("shift", Kind::Int, "how far; elements beyond the end come in at the beginning"), LAST_AXIS],
-        "elements moved along an axis, around the end", roll;
+        Param::required("shift", Kind::Sizes, "how far; elements beyond the end come in at the beginning"),
+        Param::optional("axis", Kind::Axes, Default::Int(-1), "the axis, or one for each shift; -1 is the last")],
+        "elements moved along axes, around the end", roll;
     "tril" [], [X, DIAGONAL], "the last two axes with 0 above the diagonal", |b, a| triangle(b, a, true);
     "triu" [], [X, DIAGONAL], "the last two axes with 0 below the diagonal", |b, a| triangle(b, a, false);
 }
@@ -237,7 +238,17 @@ fn unsqueeze_at(b: &mut Builder, args: &Args) -> Made {
 }
 
 fn broadcast_to(b: &mut Builder, args: &Args) -> Made {
-    let (x, to) = (args.tensor("x"), args.shape("shape"));
+    let x = args.tensor("x");
+    let items = args.list("shape");
+    // What is open keeps its size; it is an axis of the tensor, counted from the end.
+    let size = |(i, item): (usize, &Value)| match item {
+        Value::Int(d) if !d.is(-1) => Some(d.clone()),
+        _ => b.rank(x).checked_sub(items.len() - i).map(|axis| b.shape(x)[axis].clone()),
+    };
+    let Some(to) = items.iter().enumerate().map(size).collect::<Option<Vec<Dim>>>() else {
+        let message = format!("`_` keeps the size of an axis, but {} has no such axis", b.ty(x));
+        return Err(args.error("shape", message).into());
+    };
     let refused = args
         .error("shape", format!("{} does not broadcast to {}: only axes of size 1 are repeated", b.ty(x), shape(&to)));
     b.broadcast(x, &to).map(Value::Tensor).map_err(|_| refused.into())
@@ -319,8 +330,24 @@ fn flip(b: &mut Builder, args: &Args) -> Made {
 }
 
 fn roll(b: &mut Builder, args: &Args) -> Made {
-    let (x, shift) = (args.tensor("x"), args.int("shift"));
-    let axis = args.axis("axis", b.rank(x))?;
+    let mut x = args.tensor("x");
+    let axes = args.axes_in_order("axis", b.rank(x))?;
+    let number = |v: &Value| if let Value::Int(d) = v { d.as_const().unwrap_or(0) } else { 0 };
+    let shifts: Vec<i64> = match args.get("shift") {
+        Some(Value::List(items)) => items.iter().map(number).collect(),
+        _ => vec![args.int("shift")],
+    };
+    if shifts.len() != axes.len() {
+        let message = format!("there must be a shift for each axis, but {} are given for {}", shifts.len(), axes.len());
+        return Err(args.error("shift", message).into());
+    }
+    for (shift, axis) in shifts.into_iter().zip(axes) {
+        x = rolled(b, x, shift, axis)?;
+    }
+    Ok(x.into())
+}
+
+fn rolled(b: &mut Builder, x: NodeId, shift: i64, axis: usize) -> Built {
     let size = b.shape(x)[axis].clone();
     let shift = match size.as_const() {
         Some(n) => Dim::from(shift.rem_euclid(n)),
@@ -328,11 +355,11 @@ fn roll(b: &mut Builder, args: &Args) -> Made {
         None => Dim::from(shift),
     };
     if shift.is(0) {
-        return Ok(x.into());
+        return Ok(x);
     }
     let at = size.clone() - shift;
     let (head, tail) = (narrow(b, x, axis, Dim::from(0), at.clone())?, narrow(b, x, axis, at, size)?);
-    made(b.concat(&[tail, head], axis))
+    b.concat(&[tail, head], axis)
 }
 
 fn triangle(b: &mut Builder, args: &Args, lower: bool) -> Made {

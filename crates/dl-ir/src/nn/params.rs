@@ -50,6 +50,8 @@ pub enum Kind {
     Dim,
     /// A real number known at compile time.
     Float,
+    /// A real number, or one of these words, as a string.
+    FloatOr(&'static [&'static str]),
     /// `true` or `false`.
     Bool,
     /// One of these words, as a string.
@@ -127,6 +129,9 @@ impl Kind {
             Kind::Int => "a whole number known at compile time".into(),
             Kind::Dim => "a whole number".into(),
             Kind::Float => "a real number known at compile time".into(),
+            Kind::FloatOr(words) => {
+                format!("a number, or one of {}", words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(", "))
+            }
             Kind::Bool => "`true` or `false`".into(),
             Kind::Word(words) => {
                 format!("one of {}", words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(", "))
@@ -157,14 +162,16 @@ impl Kind {
             (Kind::Tensor, Value::Tensor(_))
             | (Kind::Operand, Value::Tensor(_) | Value::Int(_) | Value::Float(_))
             | (Kind::Dim, Value::Int(_))
-            | (Kind::Float, Value::Float(_))
+            | (Kind::Float | Kind::FloatOr(_), Value::Float(_))
             | (Kind::Bool, Value::Bool(_))
             | (Kind::Pattern, Value::Str(_))
             | (Kind::DType, Value::DType(_))
             | (Kind::Map { .. }, Value::Map(..)) => Some(value.clone()),
-            (Kind::Float, Value::Int(d)) => d.as_const().map(|c| Value::Float(c as f64)),
+            (Kind::Float | Kind::FloatOr(_), Value::Int(d)) => d.as_const().map(|c| Value::Float(c as f64)),
             (Kind::Int | Kind::Axis, Value::Int(_)) => constant(value).then(|| value.clone()),
-            (Kind::Word(words), Value::Str(s)) => words.contains(&s.as_str()).then(|| value.clone()),
+            (Kind::Word(words) | Kind::FloatOr(words), Value::Str(s)) => {
+                words.contains(&s.as_str()).then(|| value.clone())
+            }
             (Kind::Padding, Value::Str(s)) => matches!(s.as_str(), "same" | "valid").then(|| value.clone()),
             (Kind::Tensors, Value::List(items)) => list(items, &|v| matches!(v, Value::Tensor(_))),
             (Kind::Axes, Value::Int(_)) => constant(value).then(|| Value::List(vec![value.clone()])),

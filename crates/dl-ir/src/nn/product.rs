@@ -1,7 +1,7 @@
 //! Matrix products.
 
 use super::args::Args;
-use super::common::{Made, X, floats, made};
+use super::common::{Made, X, floats};
 use super::error::CallError;
 use super::method::MethodDef;
 use super::params::{Kind, Param};
@@ -12,7 +12,7 @@ use crate::graph::NodeId;
 /// The methods of this file.
 pub const METHODS: &[MethodDef] = &[MethodDef {
     name: "matmul",
-    aliases: &["mm", "bmm"],
+    aliases: &["mm", "bmm", "mv"],
     doc: "the matrix product of the last two axes, the axes before them broadcast; a vector is a row on the left and a \
           column on the right",
     params: &[X, Param::required("y", Kind::Tensor, "the right side")],
@@ -20,7 +20,11 @@ pub const METHODS: &[MethodDef] = &[MethodDef {
 }];
 
 fn matmul(b: &mut Builder, args: &Args) -> Made {
-    let (x, y) = (args.tensor("x"), args.tensor("y"));
+    Ok(matrix_product(b, args.tensor("x"), args.tensor("y"))?.into())
+}
+
+/// The matrix product of the last two axes. Errors name `x` operand 0 and `y` operand 1.
+pub fn matrix_product(b: &mut Builder, x: NodeId, y: NodeId) -> Result<NodeId, CallError> {
     for (input, node) in [(0, x), (1, y)] {
         floats(b, input, node)?;
         if b.rank(node) == 0 {
@@ -57,19 +61,19 @@ fn matmul(b: &mut Builder, args: &Args) -> Made {
     }
     let (batch_x, batch_y) = (rank_x.saturating_sub(2), rank_y.saturating_sub(2));
     if batch_y == 0 {
-        return made(b.dot(x, y, &[], &[(sum_x, sum_y)]));
+        return Ok(b.dot(x, y, &[], &[(sum_x, sum_y)])?);
     }
     if batch_x == 0 {
         // The result's axes are x's rows, y's batch, y's columns; the batch goes first.
         let product = b.dot(x, y, &[], &[(sum_x, sum_y)])?;
         let rows = rank_x - 1;
         let perm: Vec<usize> = (rows..rows + batch_y).chain(0..rows).chain(rows + batch_y..b.rank(product)).collect();
-        return made(b.transpose(product, &perm));
+        return Ok(b.transpose(product, &perm)?);
     }
     let batch = batch_shape(b, x, y)?;
     let (x, y) = (with_batch(b, x, &batch)?, with_batch(b, y, &batch)?);
     let pairs: Vec<(usize, usize)> = (0..batch.len()).map(|a| (a, a)).collect();
-    made(b.dot(x, y, &pairs, &[(batch.len() + 1, batch.len())]))
+    Ok(b.dot(x, y, &pairs, &[(batch.len() + 1, batch.len())])?)
 }
 
 /// The axes before the last two, broadcast.

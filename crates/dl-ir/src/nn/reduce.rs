@@ -1,7 +1,7 @@
 //! Reductions over axes.
 
 use super::args::Args;
-use super::common::{LAST_AXIS, Made, X, floats, iota, kept, made};
+use super::common::{LAST_AXIS, Made, X, at_nothing, floats, kept, length, made, shift, with_constant};
 use super::error::CallError;
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
@@ -50,19 +50,24 @@ reductions! {
         })
     };
     "norm" [], [AXES,
-        Param::optional("p", Kind::Float, Default::Float(2.0), "the order: 1, 2 or any other positive number"), KEEP],
-        "the p-norm over axes: (sum of |x|^p)^(1/p)", norm;
+        Param::optional("p", Kind::FloatOr(&["fro", "inf", "-inf"]), Default::Float(2.0),
+            "the order: a number from 0 on, \"inf\" for the largest size, \"-inf\" for the least, or \"fro\" for 2"), KEEP],
+        "the p-norm over axes: (sum of |x|^p)^(1/p), of order 0 how many elements are not 0", norm;
     "logsumexp" [], [AXES, KEEP], "log(sum of e^x) over axes, without overflow", |b, a| on_floats(b, a, logsumexp);
     "argmax" [], [AXIS, KEEP],
         "the index (i64) of the first largest element", |b, a| arg_extreme(b, a, false);
     "argmin" [], [AXIS, KEEP],
         "the index (i64) of the first smallest element", |b, a| arg_extreme(b, a, true);
+    "count_nonzero" [], [AXES, KEEP], "how many elements are not 0 (i64)", count_nonzero;
+    "var_mean" [], [AXES, CORRECTION, KEEP], "the variance and the mean over axes", |b, a| with_mean(b, a, false);
+    "std_mean" [], [AXES, CORRECTION, KEEP], "the standard deviation and the mean over axes",
+        |b, a| with_mean(b, a, true);
     "all" [], [AXES, KEEP], "whether all are true", |b, a| truth(b, a, Op::ReduceMin);
     "any" [], [AXES, KEEP], "whether any is true", |b, a| truth(b, a, Op::ReduceMax);
-    "cumsum" [], [LAST_AXIS], "the running sum along an axis, as a product with a triangular matrix", cumsum;
     "normalize" [], [LAST_AXIS,
-        Param::optional("eps", Kind::Float, Default::Float(1e-12), "the least length divided by")],
-        "x divided by its Euclidean length along an axis", normalize;
+        Param::optional("eps", Kind::Float, Default::Float(1e-12), "the least length divided by"),
+        Param::optional("p", Kind::Float, Default::Float(2.0), "the order of the length, above 0")],
+        "x divided by its length along an axis", normalize;
 }
 
 /// The mean of squared distances from the mean, with `count - correction` for the count.
@@ -103,33 +108,64 @@ fn on_floats(b: &mut Builder, args: &Args, f: impl Fn(&mut Builder, NodeId, &[us
 }
 
 fn norm(b: &mut Builder, args: &Args) -> Made {
-    let p = args.float("p");
-    if p.is_nan() || p <= 0.0 || p.is_infinite() {
-        return Err(args.error("p", format!("`p` must be a positive number, but it is {p}")).into());
+    let p = match args.word("p") {
+        "inf" => f64::INFINITY,
+        "-inf" => f64::NEG_INFINITY,
+        "fro" => 2.0,
+        _ => args.float("p"),
+    };
+    if p.is_nan() || (p < 0.0 && p.is_finite()) {
+        let message = format!("`p` must be a number from 0 on, \"inf\", \"-inf\" or \"fro\", but it is {p}");
+        return Err(args.error("p", message).into());
     }
-    on_floats(b, args, |b, x, over, keep| length(b, x, over, keep, p))
+    on_floats(b, args, |b, x, over, keep| p_norm(b, x, p, over, keep))
 }
 
-/// The norm of power `p` over axes.
-pub fn length(b: &mut Builder, x: NodeId, over: &[usize], keep: bool, p: f64) -> Built {
+/// The p-norm over axes, with gradient 0 where all is 0.
+pub fn p_norm(b: &mut Builder, x: NodeId, p: f64, over: &[usize], keep: bool) -> Built {
     if p == 2.0 {
-        let squares = b.mul(x, x)?;
-        let sum = b.sum(squares, over, keep)?;
-        return b.sqrt(sum);
+        return length(b, x, over, keep);
+    }
+    if p == 0.0 {
+        let there = with_constant(b, Op::Ne, x, 0.0)?;
+        let counts = b.cast(there, b.dtype(x))?;
+        return b.sum(counts, over, keep);
     }
     let size = b.abs(x)?;
+    if p.is_infinite() {
+        return b.reduce(if p > 0.0 { Op::ReduceMax } else { Op::ReduceMin }, size, over, keep);
+    }
     if p == 1.0 {
         return b.sum(size, over, keep);
     }
-    let (p_node, inverse) = (b.constant(b.dtype(x), p), b.constant(b.dtype(x), 1.0 / p));
-    let powers = b.pow(size, p_node)?;
+    let powers = at_nothing(b, size, |b, size| with_constant(b, Op::Pow, size, p))?;
     let sum = b.sum(powers, over, keep)?;
-    b.pow(sum, inverse)
+    at_nothing(b, sum, |b, sum| with_constant(b, Op::Pow, sum, 1.0 / p))
+}
+
+fn count_nonzero(b: &mut Builder, args: &Args) -> Made {
+    let x = args.tensor("x");
+    let axes = args.axes("axis", b.rank(x))?;
+    let there = b.cast(x, DType::Bool)?;
+    let counts = b.cast(there, DType::I64)?;
+    made(b.sum(counts, &axes, args.bool("keep")))
+}
+
+fn with_mean(b: &mut Builder, args: &Args, root: bool) -> Made {
+    let x = args.tensor("x");
+    floats(b, 0, x)?;
+    let (axes, keep) = (args.axes("axis", b.rank(x))?, args.bool("keep"));
+    let mut spread = variance(b, x, &axes, args.int("correction"), keep)?;
+    if root {
+        spread = b.sqrt(spread)?;
+    }
+    let mean = b.mean(x, &axes, keep)?;
+    Ok(vec![spread, mean].into())
 }
 
 /// The maximum is taken out before the exponential, unless it is infinite: then nothing need be, and
 /// `inf - inf` is NaN.
-fn logsumexp(b: &mut Builder, x: NodeId, over: &[usize], keep: bool) -> Built {
+pub fn logsumexp(b: &mut Builder, x: NodeId, over: &[usize], keep: bool) -> Built {
     let max = b.reduce(Op::ReduceMax, x, over, true)?;
     let max = b.detach(max)?;
     let (size, zero, infinity) = (b.abs(max)?, b.constant(b.dtype(x), 0.0), b.constant(b.dtype(x), f64::INFINITY));
@@ -157,7 +193,15 @@ fn arg_extreme(b: &mut Builder, args: &Args, smallest: bool) -> Made {
         x = b.reshape(x, &[elements])?;
     }
     if smallest {
+        // Whole numbers as -1 - x, which is there for the least one too.
+        if b.dtype(x) == DType::U8 {
+            x = b.cast(x, DType::I64)?;
+        }
+        let float = b.dtype(x).is_float();
         x = b.neg(x)?;
+        if !float {
+            x = shift(b, x, -1.0)?;
+        }
     }
     let index = b.push(Op::ArgMax, &[x], Attrs::new().int("axis", axis as i64))?;
     made(if args.bool("keep") { b.reshape(index, &kept) } else { Ok(index) })
@@ -175,30 +219,24 @@ fn truth(b: &mut Builder, args: &Args, op: Op) -> Made {
     made(b.cast(folded, DType::Bool))
 }
 
-fn cumsum(b: &mut Builder, args: &Args) -> Made {
-    let x = args.tensor("x");
-    let dtype = floats(b, 0, x)?;
-    let rank = b.rank(x);
-    let axis = args.axis("axis", rank)?;
-    let n = b.shape(x)[axis].clone();
-    let square = [n.clone(), n];
-    let (row, column) = (iota(b, DType::I64, &square, 0)?, iota(b, DType::I64, &square, 1)?);
-    let triangle = b.le(row, column)?;
-    let triangle = b.cast(triangle, dtype)?;
-    let sums = b.dot(x, triangle, &[], &[(axis, 0)])?;
-    // The summed axis comes out last; it goes back to its place.
-    let perm: Vec<usize> = (0..rank).map(|a| if a == axis { rank - 1 } else { a - usize::from(a > axis) }).collect();
-    made(b.transpose(sums, &perm))
-}
-
 fn normalize(b: &mut Builder, args: &Args) -> Made {
     let x = args.tensor("x");
     let dtype = floats(b, 0, x)?;
     let axis = args.axis("axis", b.rank(x))?;
-    let squares = b.mul(x, x)?;
-    let sum = b.sum(squares, &[axis], true)?;
-    let least = b.constant(dtype, args.float("eps").powi(2));
-    let sum = b.max(sum, least)?;
-    let length = b.sqrt(sum)?;
-    made(b.div(x, length))
+    let (p, eps) = (args.float("p"), args.float("eps"));
+    if p.is_nan() || p <= 0.0 {
+        return Err(args.error("p", format!("`p` must be above 0, but it is {p}")).into());
+    }
+    let size = if p == 2.0 {
+        // The square root never sees less, so that its gradient stays finite.
+        let squares = b.mul(x, x)?;
+        let sum = b.sum(squares, &[axis], true)?;
+        let least = b.constant(dtype, eps.powi(2));
+        let sum = b.max(sum, least)?;
+        b.sqrt(sum)?
+    } else {
+        let (norm, least) = (p_norm(b, x, p, &[axis], true)?, b.constant(dtype, eps));
+        b.max(norm, least)?
+    };
+    made(b.div(x, size))
 }

@@ -30,7 +30,8 @@ pub fn run(graph: &Graph) -> Result<Graph, OpError> {
         if products.is_empty() {
             return Ok(None);
         }
-        let mut whole = Whole { b, scan: &scan, body, args: &node.args, needs: needs(&scan, body), known: HashMap::new() };
+        let mut whole =
+            Whole { b, scan: &scan, body, args: &node.args, needs: needs(&scan, body), known: HashMap::new() };
         let mut sliced = vec![];
         for id in products {
             sliced.push((id, whole.of(id)?));
@@ -139,7 +140,8 @@ impl Whole<'_> {
 
     fn whole(&mut self, node: &Node, args: &[NodeId]) -> Built {
         let length = self.scan.length.clone();
-        let leading = |shape: &[Dim]| -> Vec<Dim> { std::iter::once(length.clone()).chain(shape.iter().cloned()).collect() };
+        let leading =
+            |shape: &[Dim]| -> Vec<Dim> { std::iter::once(length.clone()).chain(shape.iter().cloned()).collect() };
         let shape = leading(&node.ty.shape);
         let next = |axes: &[i64]| -> Vec<i64> { axes.iter().map(|axis| axis + 1).collect() };
         match node.op {

@@ -9,17 +9,19 @@ use dl_ir::{Builder, DType, Graph, InputKind, NodeId, Role};
 use serde_json::Value as Json;
 
 /// The families whose cases are graphs.
-pub const FAMILIES: [&str; 4] = ["activations", "losses", "layers", "tensor_ops"];
+pub const FAMILIES: [&str; 6] = ["activations", "losses", "layers", "tensor_ops", "more_losses", "more_tensor_ops"];
+
+/// In which precision the values of a family are stored and computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Precision {
+    /// f32.
+    Single,
+    /// f64.
+    Double,
+}
 
 /// Cases of what does not exist yet. A case must be here or run.
-pub const LATER: &[&str] = &[
-    "hinge_embedding",
-    "triplet_margin",
-    "poisson_nll",
-    "gaussian_nll",
-    "ctc",
-    "topk",
-];
+pub const LATER: &[&str] = &["ctc"];
 
 /// Ops without gradient, for which PyTorch gives zeros.
 const FLAT: &[&str] = &["sign", "floor", "ceil", "round"];
@@ -39,10 +41,11 @@ pub struct Case {
 }
 
 /// The cases of a family.
-pub fn cases(family: &str) -> Vec<Case> {
+pub fn cases(family: &str, precision: Precision) -> Vec<Case> {
     let folder = folder();
     let list = std::fs::read_to_string(folder.join(format!("{family}.json"))).unwrap();
-    let bytes = std::fs::read(folder.join(format!("{family}.safetensors"))).unwrap();
+    let kind = if precision == Precision::Double { ".f64" } else { "" };
+    let bytes = std::fs::read(folder.join(format!("{family}{kind}.safetensors"))).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let list: Vec<Json> = serde_json::from_str(&list).unwrap();
     list.iter().map(|json| case(json, &tensors)).collect()
@@ -60,6 +63,7 @@ fn case(json: &Json, tensors: &safetensors::SafeTensors<'_>) -> Case {
         let view = tensors.tensor(&format!("{name}/{key}")).ok()?;
         let dtype = match view.dtype() {
             safetensors::Dtype::F32 => DType::F32,
+            safetensors::Dtype::F64 => DType::F64,
             safetensors::Dtype::I64 => DType::I64,
             safetensors::Dtype::BOOL => DType::Bool,
             other => panic!("{name}/{key} is {other:?}"),
@@ -96,16 +100,6 @@ fn case(json: &Json, tensors: &safetensors::SafeTensors<'_>) -> Case {
 }
 
 impl Case {
-    /// What PyTorch computed, each with the number of the output that should be it.
-    pub fn compared<'a>(&'a self, roles: &'a [Role]) -> impl Iterator<Item = (usize, &'a Role, &'a Tensor)> {
-        let mut used = vec![false; roles.len()];
-        self.expected.iter().map(move |(role, tensor)| {
-            let at = (0..roles.len()).find(|&at| roles[at] == *role && !used[at]).unwrap();
-            used[at] = true;
-            (at, role, tensor)
-        })
-    }
-
     /// The values of the graph's inputs.
     pub fn inputs(&self) -> Inputs {
         let mut inputs: Inputs = self.inputs.iter().chain(&self.before).cloned().collect();
@@ -124,9 +118,9 @@ impl Case {
             let kind = if self.params.contains(name) { InputKind::Param } else { InputKind::Arg };
             b.input(kind, name, tensor.ty());
         }
-        let results = self.build(&mut b);
-        results.iter().for_each(|&result| b.output(Role::Result, result));
-        let out = results[0];
+        let outs = self.build(&mut b);
+        outs.iter().for_each(|&out| b.output(Role::Result, out));
+        let out = outs[0];
         let wrt: Vec<&String> = self
             .expected
             .iter()
@@ -151,14 +145,28 @@ impl Case {
         Some(b.finish())
     }
 
-    /// The results; PyTorch's gradients are those of the first.
+    /// The expected values with the numbers of the graph's outputs that they belong to.
+    pub fn pairs(&self, graph: &Graph) -> Vec<(usize, &Role, &Tensor)> {
+        let mut used = vec![];
+        let mut pairs = vec![];
+        for (role, expected) in &self.expected {
+            let mut places = (0..graph.outputs.len()).filter(|i| graph.outputs[*i].role == *role && !used.contains(i));
+            let at = places.next().unwrap_or_else(|| panic!("{}: there is no {role:?}", self.name));
+            used.push(at);
+            pairs.push((at, role, expected));
+        }
+        pairs
+    }
+
     fn build(&self, b: &mut Builder) -> Vec<NodeId> {
         let input = |name: &str| b.graph.input(name).unwrap_or_else(|| panic!("{} has no {name}", self.name)).node;
         let first = input(&self.inputs[0].0);
         match self.layer() {
             Some((name, given)) => {
+                let double = self.inputs.iter().any(|(_, tensor)| tensor.dtype == DType::F64);
+                let dtype = if double { DType::F64 } else { DType::F32 };
                 let def = nn::layer(name).unwrap_or_else(|| panic!("no layer {name}"));
-                let layer = def.with(&given).unwrap_or_else(|e| panic!("{}: {e:?}", self.name));
+                let layer = def.with(&given).unwrap_or_else(|e| panic!("{}: {e:?}", self.name)).of_dtype(dtype);
                 let inputs = self.inputs.iter().filter(|(name, _)| !self.params.contains(name));
                 let operands: Vec<Given> = inputs.map(|(name, _)| Given::positional(input(name))).collect();
                 let bound = layer.bind("", &operands).unwrap_or_else(|e| panic!("{}: {e:?}", self.name));
@@ -168,7 +176,7 @@ impl Case {
                     other => panic!("{} gave {other:?}", self.name),
                 }
             }
-            None => vec![self.method(b, first)],
+            None => self.method(b, first),
         }
     }
 
@@ -212,7 +220,7 @@ impl Case {
         Some((name, given))
     }
 
-    fn method(&self, b: &mut Builder, x: NodeId) -> NodeId {
+    fn method(&self, b: &mut Builder, x: NodeId) -> Vec<NodeId> {
         let second = self.inputs.get(1).map(|(name, _)| b.graph.input(name).unwrap().node);
         let mut m = Methods { b, x };
         let y = match self.name.as_str() {
@@ -273,21 +281,31 @@ impl Case {
                 m.then("scatter_add", &[second.unwrap().into(), src.into(), 0.into()])
             }
             _ => {
-                let rest = self.inputs[1..].iter().filter(|(name, _)| name != "weight");
-                let mut given: Vec<Given> = vec![Given::positional(x)];
-                given.extend(rest.map(|(name, _)| Given::positional(m.b.graph.input(name).unwrap().node)));
-                for (key, value) in self.args.as_object().unwrap() {
-                    match key.as_str() {
-                        "weight" => given.push(Given::named("weight", m.b.graph.input("weight").unwrap().node)),
-                        _ => given.push(Given::named(key, argument(value))),
+                let node = |name: &str| m.b.graph.input(name).unwrap().node;
+                let (mut given, mut named): (Vec<Given>, Vec<Given>) = (vec![], vec![]);
+                for (key, value) in self.args.as_object().unwrap().iter().filter(|(k, _)| *k != "weight") {
+                    named.push(Given::named(key, with_inputs(value, &node)));
+                }
+                // A function of a list of tensors names its inputs there.
+                let listed = self.args.get("tensors").is_some();
+                for (i, (name, _)) in self.inputs.iter().enumerate().filter(|_| !listed) {
+                    let of_name = nn::method(&self.op).is_some_and(|m| m.params.iter().any(|p| p.name == name));
+                    match i > 0 && of_name {
+                        true => named.push(Given::named(name, node(name))),
+                        false => given.push(Given::positional(node(name))),
                     }
                 }
+                given.extend(named);
                 m.call(&self.op, &given)
             }
         };
-        match y {
-            Value::Tensor(node) => node,
+        let node = |value: &Value| match value {
+            Value::Tensor(node) => *node,
             other => panic!("{} gave {other:?}", self.name),
+        };
+        match &y {
+            Value::List(items) => items.iter().map(node).collect(),
+            one => vec![node(one)],
         }
     }
 }
@@ -330,8 +348,19 @@ fn tensor(value: Value) -> NodeId {
     }
 }
 
+/// An argument in which "$NAME" is the input of that name.
+fn with_inputs(json: &Json, input: &impl Fn(&str) -> NodeId) -> Value {
+    match json {
+        Json::String(v) if v.starts_with('$') => input(&v[1..]).into(),
+        Json::Array(items) => Value::List(items.iter().map(|item| with_inputs(item, input)).collect()),
+        other => argument(other),
+    }
+}
+
 fn argument(json: &Json) -> Value {
     match json {
+        Json::String(v) if v == "_" => Value::Infer,
+        Json::String(v) if DType::from_name(v).is_some() => DType::from_name(v).unwrap().into(),
         Json::Bool(v) => (*v).into(),
         Json::String(v) => v.as_str().into(),
         Json::Array(items) => Value::List(items.iter().map(argument).collect()),
