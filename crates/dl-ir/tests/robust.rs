@@ -65,7 +65,10 @@ impl Dice {
             Kind::Tensors => Value::List((0..count).map(|_| self.tensor(b)).collect()),
             Kind::Dim => Value::Int(self.dim()),
             Kind::Int | Kind::Axis => small(self),
-            Kind::Float => Value::Float(self.pick(&[0.0, 0.5, -1.0, 2.0, 1e300, f64::NAN, f64::INFINITY])),
+            Kind::FloatOr(words) if self.below(2) == 0 => self.pick(words).into(),
+            Kind::Float | Kind::FloatOr(_) => {
+                Value::Float(self.pick(&[0.0, 0.5, -1.0, 2.0, 1e300, f64::NAN, f64::INFINITY]))
+            }
             Kind::Bool => Value::Bool(self.below(2) == 0),
             Kind::Word(words) => self.pick(words).into(),
             Kind::Pattern => self

@@ -97,7 +97,7 @@ pub fn bind(callee: &str, params: &[Param], given: &[Given]) -> Result<Args, Vec
                 Default::Same(other) => {
                     entries[slot].value = entries.iter().find(|e| e.name == other).and_then(|e| e.value.clone());
                 }
-                default => entries[slot].value = default.value(),
+                default => entries[slot].value = default.value().and_then(|value| param.kind.accept(&value)),
             }
         }
     }

@@ -13,7 +13,8 @@ use crate::graph::NodeId;
 use crate::op::Op;
 use crate::types::DType;
 
-const AXIS: Param = Param::optional("axis", Kind::Axis, Default::Int(0), "the axis; -1 is the last");
+/// An axis, by default the first.
+pub const AXIS: Param = Param::optional("axis", Kind::Axis, Default::Int(0), "the axis; -1 is the last");
 /// Indices of an axis.
 pub const INDEX: Param = Param::required("index", Kind::Tensor, "whole numbers, from 0 below the size of the axis");
 

@@ -120,7 +120,7 @@ fn diagonal_of(b: &mut Builder, args: &Args, rows: usize, columns: usize) -> Mad
     let last = b.rank(x) - 1;
     let (height, width) = (b.shape(x)[last - 1].clone(), b.shape(x)[last].clone());
     // From row `from` on, as long as there are rows and columns.
-    let from = Dim::from(-offset.min(0));
+    let from = Dim::from(offset.min(0).saturating_neg());
     let (below, right) = (height.clone() - from.clone(), width.clone() - Dim::from(offset.max(0)));
     let length = match (right.clone() - below.clone()).as_const() {
         Some(more) if more >= 0 => below,
@@ -141,11 +141,11 @@ fn diagonal_of(b: &mut Builder, args: &Args, rows: usize, columns: usize) -> Mad
 
 fn embedded(b: &mut Builder, x: NodeId, offset: i64) -> Built {
     let last = b.rank(x) - 1;
-    let size = b.shape(x)[last].clone() + Dim::from(offset.unsigned_abs() as i64);
+    let size = b.shape(x)[last].clone() + Dim::from(offset.saturating_abs());
     let zero = b.constant(b.dtype(x), 0.0);
     // Along the rows, element i stands in row i less what the offset is below 0.
     let (mut lo, mut hi) = (vec![Dim::from(0); last + 1], vec![Dim::from(0); last + 1]);
-    (lo[last], hi[last]) = (Dim::from(-offset.min(0)), Dim::from(offset.max(0)));
+    (lo[last], hi[last]) = (Dim::from(offset.min(0).saturating_neg()), Dim::from(offset.max(0)));
     let column = if offset == 0 { x } else { b.pad(x, zero, &lo, &hi)? };
     let column = unsqueeze(b, column, last + 1)?;
     let mut shape = b.shape(column).to_vec();

@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::common::{LAST_AXIS, Made, X, elementwise, iota, kept, made, narrow, operand, squeeze, unsqueeze};
 use super::error::CallError;
-use super::index::{INDEX, take, whole_numbers};
+use super::index::{AXIS, INDEX, take, whole_numbers};
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
 use super::value::Value;
@@ -30,7 +30,7 @@ methods! {
     "split" [], [X, Param::required("sizes", Kind::Shape, "the size of each part, or of all of them, as a list or number"),
         LAST_AXIS],
         "a list of parts along an axis, of these sizes; of one size, the last part is what is left", split;
-    "unbind" [], [X, Param::optional("axis", Kind::Axis, Default::Int(0), "the axis; -1 is the last")],
+    "unbind" [], [X, AXIS],
         "a list of the parts at each index of an axis, which disappears", unbind;
     "narrow" [], [X, Param::required("axis", Kind::Axis, "the axis; -1 is the last"),
         Param::required("start", Kind::Dim, "the first index"), Param::required("length", Kind::Dim, "how many")],
@@ -51,12 +51,12 @@ methods! {
         "all windows of an axis: it counts the windows, and a new last axis holds their elements", unfold;
     "take_along" ["take_along_dim"], [X, INDEX, LAST_AXIS],
         "the elements along an axis at indices, which broadcast on the other axes", take_along;
-    "index_add" [], [X, Param::required("axis", Kind::Axis, "the axis; -1 is the last"),
+    "index_add" [], [X,
         Param::required("index", Kind::Tensor, "whole numbers, from 0 below the size of the axis, one for each part of src"),
-        Param::required("src", Kind::Tensor, "what is added, in the shape of x but for the axis")],
+        Param::required("src", Kind::Tensor, "what is added, in the shape of x but for the axis"), AXIS],
         "x, and the parts of `src` added at the indices of an axis", index_add;
     "scatter" [], [X, INDEX, Param::required("src", Kind::Operand, "what is written, in the shape of `index`, or a number"),
-        Param::optional("axis", Kind::Axis, Default::Int(0), "the axis; -1 is the last")],
+        AXIS],
         "x, but `src` at `index` along an axis; the mean of what is written where an index comes twice", scatter;
     "meshgrid" [], [Param::required("tensors", Kind::Tensors, "vectors").rest(),
         Param::optional("indexing", Kind::Word(&["ij", "xy"]), Default::Word("ij"),

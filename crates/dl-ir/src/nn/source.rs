@@ -196,8 +196,9 @@ fn arange(b: &mut Builder, args: &Args) -> Made {
         return Err(args.error("step", "`step` must not be 0").into());
     }
     let (from, to) = if step > 0 { (&start, &end) } else { (&end, &start) };
-    let span = to.clone() - from.clone() + Dim::from(step.unsigned_abs() as i64 - 1);
-    let size = span.floor_div(&Dim::from(step.unsigned_abs() as i64)).unwrap_or(span);
+    let width = step.saturating_abs();
+    let span = to.clone() - from.clone() + Dim::from(width - 1);
+    let size = span.floor_div(&Dim::from(width)).unwrap_or(span);
     if size.as_const().is_some_and(|c| c < 1) {
         let message = format!("there is no number from {start} to {end} in steps of {step}");
         return Err(args.error(if args.is_given("end") { "end" } else { "start" }, message).into());
