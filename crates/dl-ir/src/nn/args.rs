@@ -220,6 +220,9 @@ fn wrong_kind(callee: &str, param: &Param, value: &Value) -> String {
         (Kind::Axes, Value::Tensor(_) | Value::Float(_)) if matches!(callee, "max" | "min") => {
             format!("{base}; `{callee}imum` compares element by element")
         }
+        (Kind::Pattern, Value::Int(_) | Value::List(_)) if callee == "repeat" => {
+            format!("{base}; `tile(..)` repeats axes by numbers")
+        }
         (Kind::Map { .. }, Value::Int(dim)) => format!("{base}; write `{dim} => ..`"),
         _ => base,
     }
