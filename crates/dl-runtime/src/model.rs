@@ -16,7 +16,7 @@ use crate::compilation::Compilation;
 use crate::error::{Error, Result};
 use crate::exec::{Inputs, Weights, run};
 use crate::memory::type_name;
-use crate::optim::{CALLS, Optimizer, Scalars};
+use crate::optim::{Optimizer, Scalars};
 use crate::options::Options;
 use crate::params::{Param, Params, Seed};
 use crate::program::{Context, Places, Program, Programs, Purpose};
@@ -164,10 +164,9 @@ impl Model {
         let gathers = matches!(purpose, Purpose::Train { gathers: true, .. });
         let step = optimizer.state().steps().saturating_add(1);
         let calls = optimizer.state().gathered().saturating_add(1);
-        let mut scalars = optimizer.scalars(step)?;
-        scalars.push((CALLS, calls as f64));
+        let scalars = optimizer.scalars(step)?;
         let program = self.program(function, purpose, args, Some(optimizer))?;
-        let scalars = program.scalars(optimizer, step, Scalars::of(scalars))?;
+        let scalars = program.scalars(optimizer, step, calls, scalars)?;
         // Asked for once: what is checked here is what the program writes to.
         let (name, state) = (optimizer.name(), optimizer.state_mut());
         program.prepare(name, state, &scalars, &self.params)?;
@@ -287,7 +286,8 @@ impl Model {
     /// As [`explain`](Model::explain), of the program that [`train`](Model::train) runs with this optimizer: forward pass,
     /// backward pass and update.
     ///
-    /// Errors: those of wrong arguments, [`Error::NotTrainable`] and [`Error::BadOptimizer`].
+    /// Errors: those of wrong arguments, [`Error::NotTrainable`], [`Error::UnmatchedPattern`] and
+    /// [`Error::BadOptimizer`].
     pub fn explain_train(&self, function: usize, optimizer: &dyn Optimizer, args: &[AnyArray<'_>]) -> Result<String> {
         self.check_kind(function, &[FnKind::Train])?;
         let purpose = self.training(optimizer);

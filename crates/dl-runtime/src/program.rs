@@ -15,7 +15,7 @@ use crate::compile::{Code, compile};
 use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
 use crate::memory::{Buffer, Tensor};
-use crate::optim::{Optimizer, OptimizerState, Scalars, StateSlot};
+use crate::optim::{CALLS, Optimizer, OptimizerState, Scalars, StateSlot};
 use crate::options::Options;
 use crate::params::Params;
 use crate::pool::lock;
@@ -89,12 +89,24 @@ impl Places {
 }
 
 impl Program {
-    /// The numbers of step number `step`, given those that hold for all parameters.
-    pub(crate) fn scalars(&self, optimizer: &dyn Optimizer, step: u64, mut scalars: Scalars) -> Result<Scalars> {
+    /// The numbers of step number `step`, given those that hold for all parameters; `calls` is one of each group.
+    pub(crate) fn scalars(
+        &self,
+        optimizer: &dyn Optimizer,
+        step: u64,
+        calls: u64,
+        whole: Vec<(&'static str, f64)>,
+    ) -> Result<Scalars> {
+        let mut scalars = Scalars::default();
+        let insert = |scalars: &mut Scalars, group: &str, mut numbers: Vec<(&'static str, f64)>| {
+            numbers.push((CALLS, calls as f64));
+            scalars.insert(group.to_string(), numbers);
+        };
+        insert(&mut scalars, "", whole);
         for slot in &self.inputs {
             let InputSource::Scalar(key) = &slot.source else { continue };
             if !scalars.has(&key.group) {
-                scalars.insert(key.group.clone(), optimizer.group_scalars(&key.group, step)?);
+                insert(&mut scalars, &key.group, optimizer.group_scalars(&key.group, step)?);
             }
             if scalars.get(key).is_none() {
                 let problem = format!("`scalars` gives no `{}`, which its update uses", key.name);

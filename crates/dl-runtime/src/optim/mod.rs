@@ -87,6 +87,9 @@
 //! # Ok::<(), dl::Error>(())
 //! ```
 //!
+//! One that looks at all gradients together, or changes what another one sees, also writes [`step`](Optimizer::step), which
+//! by itself calls `update` for each parameter.
+//!
 //! A method marked `#[train]` takes it as it takes [`Adam`]: `net.train_loss(&mut lion, &x, &label)?`. An update that does
 //! not work is an [`Error::BadOptimizer`], and then no parameter has changed.
 
@@ -302,7 +305,7 @@ impl<T: Optimizer + ?Sized> Optimizer for Box<T> {
     }
 }
 
-/// The scalar that is there for every optimizer: how many calls, this one among them, there were since the last step.
+/// The scalar that is there for every optimizer: how many calls there were since the last step, this one among them.
 pub(crate) const CALLS: &str = "optimizer.calls";
 
 /// The graph of a whole step: every gradient of `graph` becomes an update of its parameter. With it, what stands behind

@@ -271,10 +271,6 @@ impl Ports {
 pub(crate) struct Scalars(Vec<(String, Vec<(&'static str, f64)>)>);
 
 impl Scalars {
-    pub(crate) fn of(numbers: Vec<(&'static str, f64)>) -> Scalars {
-        Scalars(vec![(String::new(), numbers)])
-    }
-
     pub(crate) fn has(&self, group: &str) -> bool {
         self.0.iter().any(|(have, _)| have == group)
     }
