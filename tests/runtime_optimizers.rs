@@ -135,14 +135,14 @@ fn average(old: &mut f64, keep: f64, new: f64) -> f64 {
 
 /// Settings that no reference value of PyTorch covers, and their rules.
 fn plain() -> Vec<(&'static str, Box<dyn Optimizer>, Plain)> {
-    let (mut m, mut v) = (vec![0.0; 6], vec![0.0; 6]);
+    let (mut m, mut v) = ([0.0; 6], [0.0; 6]);
     let lion: Plain = Box::new(move |w, g, _| {
         for i in 0..6 {
-            w[i] -= 0.02 * (((0.9 * m[i] + (1.0 - 0.9) * g[i]) as f64).signum() + 0.5 * w[i]);
+            w[i] -= 0.02 * (f64::signum(0.9 * m[i] + (1.0 - 0.9) * g[i]) + 0.5 * w[i]);
             average(&mut m[i], 0.99, g[i]);
         }
     });
-    let mut m = vec![0.0; 6];
+    let mut m = [0.0; 6];
     let lamb: Plain = Box::new(move |w, g, t| {
         let update: Vec<f64> = (0..6)
             .map(|i| {
@@ -155,14 +155,14 @@ fn plain() -> Vec<(&'static str, Box<dyn Optimizer>, Plain)> {
         let ratio = if norm(w) > 0.0 && norm(&update) > 0.0 { norm(w) / norm(&update) } else { 1.0 };
         w.iter_mut().zip(update).for_each(|(w, u)| *w -= 0.05 * ratio * u);
     });
-    let mut b = vec![0.0; 6];
+    let mut b = [0.0; 6];
     let damped: Plain = Box::new(move |w, g, t| {
         for i in 0..6 {
             b[i] = 0.9 * b[i] + if t == 1 { g[i] } else { 0.75 * g[i] };
             w[i] -= 0.01 * b[i];
         }
     });
-    let mut sum = vec![0.5; 6];
+    let mut sum = [0.5; 6];
     let adagrad: Plain = Box::new(move |w, g, t| {
         for i in 0..6 {
             let g = g[i] + 0.1 * w[i];
@@ -170,7 +170,7 @@ fn plain() -> Vec<(&'static str, Box<dyn Optimizer>, Plain)> {
             w[i] -= 0.1 / (1.0 + f64::from(t - 1) * 0.2) * g / (f64::sqrt(sum[i]) + 1e-10);
         }
     });
-    let (mut m, mut v, mut product) = (vec![0.0; 6], vec![0.0; 6], 1.0);
+    let (mut m, mut v, mut product) = ([0.0; 6], [0.0; 6], 1.0);
     let nadam: Plain = Box::new(move |w, g, t| {
         let mu = |t: i32| 0.9 * (1.0 - 0.5 * 0.96f64.powf(f64::from(t) * 0.1));
         product *= mu(t);
@@ -182,7 +182,7 @@ fn plain() -> Vec<(&'static str, Box<dyn Optimizer>, Plain)> {
             w[i] -= 0.05 * mu(t + 1) / (1.0 - product * mu(t + 1)) * m / divisor;
         }
     });
-    let (mut m, mut v, mut most) = (vec![0.0; 6], vec![0.0; 6], vec![0.0f64; 6]);
+    let (mut m, mut v, mut most) = ([0.0; 6], [0.0; 6], [0.0f64; 6]);
     let amsgrad: Plain = Box::new(move |w, g, t| {
         for i in 0..6 {
             w[i] *= 1.0 - 0.05 * 0.01;
@@ -193,7 +193,7 @@ fn plain() -> Vec<(&'static str, Box<dyn Optimizer>, Plain)> {
         }
     });
     // Without beta2 below 0.9 nothing is rectified within ten steps.
-    let (mut m, mut v) = (vec![0.0; 6], vec![0.0; 6]);
+    let (mut m, mut v) = ([0.0; 6], [0.0; 6]);
     let radam: Plain = Box::new(move |w, g, t| {
         let (most, power, t) = (2.0 / (1.0 - 0.9) - 1.0, 0.9f64.powi(t), f64::from(t));
         let rho = most - 2.0 * t * power / (1.0 - power);
@@ -242,7 +242,7 @@ fn difference<T: Element + From<f32> + Into<f64>>(optimizer: &mut dyn Optimizer,
     let mut w: Vec<f64> = w0.iter().map(|&w| f64::from(w)).collect();
     let mut worst = 0.0f64;
     for t in 1..=10 {
-        let mut gradient = vec![0.0; 6];
+        let mut gradient = [0.0; 6];
         for (row, &b) in a.chunks(6).zip(&b) {
             let error = row.iter().zip(&w).map(|(&a, w)| f64::from(a) * w).sum::<f64>() - f64::from(b);
             gradient.iter_mut().zip(row).for_each(|(g, &a)| *g += error * f64::from(a));

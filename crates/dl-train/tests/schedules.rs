@@ -129,7 +129,7 @@ fn plateaus_are_waited_for() -> dl_runtime::Result<()> {
     let mut still = plateau()?.patience(0)?.eps(0.6)?;
     close([1.0; 2].map(|loss| still.step(loss)), &[1.0, 1.0]);
     let (mut first, mut second) = (plateau()?, plateau()?);
-    (first.step(1.0), first.step(1.0));
+    (0..2).for_each(|_| _ = first.step(1.0));
     second.restore(first.state());
     assert_eq!((first.step(1.0), second.step(1.0), second.lr()), (0.5, 0.5, 0.5));
     assert_eq!(plateau()?.state().best, f64::INFINITY);
