@@ -301,3 +301,19 @@ fn parameters_of_two_types_have_one_norm() {
     assert!((single + 0.3).abs() < 1e-6 && (double + 0.4).abs() < 1e-6, "{single} {double}");
     assert_eq!(sgd.average::<f64>("double").unwrap()[0], double);
 }
+
+#[test]
+fn zeros_stop_no_optimizer() {
+    let first = |optimizer: &mut dyn Optimizer, a: f32| {
+        let (mut model, a, b) = (model(DType::F32), Array2::from_elem((8, 6), a), Array1::<f32>::ones(8));
+        let args = [IntoArg::<f32, Ix2>::into_arg(&a), IntoArg::<f32, Ix1>::into_arg(&b)];
+        model.train::<f32>(0, optimizer, &args).unwrap();
+        model.parameter("w").unwrap().to_array::<f32>().unwrap()[0]
+    };
+    // Weights of length zero: the ratio is 1, and the direction that of the sign.
+    assert!((first(&mut Lamb::new(0.1), 1.0) - 0.1).abs() < 1e-5);
+    assert_eq!(first(&mut Lamb::new(0.1), 0.0), 0.0);
+    // Nothing is divided in the first steps, so there is no 0 / 0.
+    assert_eq!(first(&mut RAdam::new(0.1).eps(0.0), 0.0), 0.0);
+    assert_eq!(first(&mut Sgd::new(0.1).clip_norm(1.0), 0.0), 0.0);
+}

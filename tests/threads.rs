@@ -117,3 +117,19 @@ fn autoencoders_that_draw_random_numbers() {
         bits(&net)
     });
 }
+
+#[test]
+fn optimizers_that_sum_over_whole_tensors_and_over_all_of_them() {
+    let images: Array2<f32> = numbers((60, 784));
+    assert_same(|options| {
+        let mut net = Vae::with_options(Seed(6), options).unwrap();
+        let mut lamb = Lamb::new(1e-2).clip_norm(10.0).accumulate(2).ema(0.9);
+        for _ in 0..8 {
+            net.train_loss(&mut lamb, &images).unwrap();
+        }
+        assert!(lamb.total_norm().unwrap() > 10.0, "nothing was clipped");
+        let mut values = bits(&net);
+        values.extend(lamb.averaged(&mut net, |net| bits(net)).unwrap());
+        values
+    });
+}

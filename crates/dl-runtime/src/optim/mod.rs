@@ -181,7 +181,7 @@ pub trait Optimizer: Send {
     }
 
     /// Builds a whole step: by itself, the [`update`](Optimizer::update) of each parameter. For optimizers that look at
-    /// all gradients together, or that change what another one sees.
+    /// all gradients together, or that change what another one sees; these pass all other methods on to it.
     ///
     /// Errors: [`Error::BadOptimizer`] and [`Error::UnmatchedPattern`].
     fn step(&self, step: &mut Step<'_>) -> Result<()> {

@@ -62,7 +62,8 @@ impl Schedule for CosineAnnealingWarmRestarts {
     }
 }
 
-/// From `from`, at part 0, to `to`, at part 1.
+/// From `from`, at part 0, to `to`, at part 1, both exactly.
 pub(super) fn wave(from: f64, to: f64, part: f64) -> f64 {
-    to + (from - to) * (1.0 + (PI * part).cos()) / 2.0
+    let share = (1.0 - (PI * part).cos()) / 2.0;
+    from * (1.0 - share) + to * share
 }
