@@ -2,7 +2,7 @@
 
 use dl::optim::{OpError, OptimizerState, Update};
 use dl::prelude::*;
-use dl_ir::{InputKind, Role, Type};
+use dl_ir::{DType, InputKind, Role, Type};
 
 dl::model! {
     model Line {
@@ -174,6 +174,13 @@ fn an_update_that_does_not_work_is_refused() {
         Ok(())
     });
     assert!(forgets.contains("`scalars` gives no `rate`, which its update uses"), "{forgets}");
+    let by_hand = refusal(|update| {
+        let rate = update.builder.input(InputKind::Hyper, "rate", Type::scalar(DType::F32));
+        let next = update.builder.mul(rate, update.param)?;
+        update.set_param(next);
+        Ok(())
+    });
+    assert!(by_hand.contains("`scalars` gives no `rate`, which its update uses"), "{by_hand}");
     let writes_to_an_argument = refusal(|update| {
         let x = update.builder.graph.input("x").expect("the argument").node;
         let next = update.builder.neg(x)?;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::exec::{InputSlot, InputSource};
 use crate::kernels::Kernels;
 use crate::memory::{ALIGN, Buffer, byte_len};
-use crate::optim::{Key, Optimizer, Ports, StateSlot, Whole, attach};
+use crate::optim::{Optimizer, Ports, StateSlot, Whole, attach};
 use crate::program::{Context, Program, Purpose, sizes};
 use crate::prologue::Prologue;
 
@@ -227,11 +227,7 @@ fn inputs(context: &Context<'_>, graph: &Graph, ports: &Ports) -> Result<(Vec<In
                 InputSource::Param(index.ok_or_else(unknown)?)
             }
             InputKind::State => InputSource::State(input.name.clone()),
-            InputKind::Hyper => {
-                // Whoever declares one by hand is told that it has no value.
-                let unknown = || Key { group: String::new(), name: "an input of kind `hyper`" };
-                InputSource::Scalar(ports.scalars.get(&input.name).cloned().unwrap_or_else(unknown))
-            }
+            InputKind::Hyper => InputSource::Scalar(ports.key(&input.name)),
             InputKind::Key => InputSource::Key,
             InputKind::Fixed => {
                 fixed += 1;

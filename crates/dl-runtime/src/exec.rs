@@ -144,7 +144,7 @@ fn addresses(program: &Program, inputs: &mut Inputs<'_, '_>, staging: &mut Buffe
                 slot.address(tensor.ok_or_else(|| absent(name))?, &program.name)?
             }
             InputSource::Scalar(key) => {
-                let value = inputs.scalars.get(key).ok_or_else(|| absent(key.name))?;
+                let value = inputs.scalars.get(key).ok_or_else(|| absent(&key.name))?;
                 match slot.dtype {
                     DType::F64 => stage.copy_from_slice(&value.to_ne_bytes()),
                     _ => stage.copy_from_slice(&(value as f32).to_ne_bytes()),

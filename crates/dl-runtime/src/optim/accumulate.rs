@@ -4,12 +4,13 @@ use super::table::prelude::*;
 use super::{CALLS, Step, wrap::wraps};
 use crate::error::Error;
 
-/// An optimizer that steps by the mean of the gradients of several calls, for batches that memory does not hold at once.
+/// An optimizer that steps by the mean of the gradients of several calls, for batches that memory does not hold at
+/// once.
 ///
 /// Of every `calls` calls of a training method, all but the last only add to sums of gradients, which are
 /// [saved](Optimizer::save) with the rest; the last one takes the step. What is put around it sees every call, what is
-/// within sees the mean, so `Adam::new(1e-3).clip_norm(1.0).accumulate(4)` clips the mean. Each training method needs an
-/// optimizer of its own. Running statistics of batch norms move in every call.
+/// within sees the mean, so `Adam::new(1e-3).clip_norm(1.0).accumulate(4)` clips the mean. Each training method needs
+/// an optimizer of its own. Running statistics of batch norms move in every call.
 ///
 /// ```
 /// # extern crate dl_runtime as dl;

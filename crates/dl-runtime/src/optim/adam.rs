@@ -33,8 +33,8 @@ optimizer! {
 }
 
 optimizer! {
-    /// Adam with decoupled weight decay, as `torch.optim.AdamW`: `p` is multiplied by `1 - lr * weight_decay` first, and
-    /// the gradient is left as it is. Loshchilov and Hutter, 2017, arXiv:1711.05101.
+    /// Adam with decoupled weight decay, as `torch.optim.AdamW`: `p` is multiplied by `1 - lr * weight_decay` first,
+    /// and the gradient is left as it is. Loshchilov and Hutter, 2017, arXiv:1711.05101.
     ///
     /// ```
     /// # extern crate dl_runtime as dl;

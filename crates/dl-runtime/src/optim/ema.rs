@@ -71,8 +71,8 @@ impl<O: Optimizer> Ema<O> {
     /// Exchanges the parameters of `model` with their averages, and back when called again. Between these two calls
     /// this optimizer neither trains nor saves.
     ///
-    /// Errors: [`Error::NoAverages`] before the first step, [`Error::UnknownParameter`] and [`Error::OptimizerState`] for a model that it has not trained; nothing
-    /// has changed then.
+    /// Errors: [`Error::NoAverages`] before the first step, [`Error::UnknownParameter`] and [`Error::OptimizerState`]
+    /// for a model that it has not trained; nothing has changed then.
     pub fn swap(&mut self, model: &mut Model) -> Result<()> {
         let (optimizer, params) = (self.inner.name(), model.params_mut());
         let mut averages = averages(self.inner.state_mut());

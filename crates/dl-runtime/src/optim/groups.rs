@@ -11,8 +11,8 @@ use crate::error::Error;
 
 /// An optimizer with other settings for some of the parameters, chosen by name, as PyTorch's parameter groups.
 ///
-/// In a pattern `*` stands for any characters, dots among them, and `?` for one. A parameter that several patterns match
-/// gets the settings of all, in their order. A pattern that matches no parameter of the model is an
+/// In a pattern `*` stands for any characters, dots among them, and `?` for one. A parameter that several patterns
+/// match gets the settings of all, in their order. A pattern that matches no parameter of the model is an
 /// [`Error::UnmatchedPattern`] at the first call.
 ///
 /// What wraps an optimizer goes around the groups: `Groups::new(..).group(..).clip_norm(1.0)` clips all gradients

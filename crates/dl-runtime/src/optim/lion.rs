@@ -11,8 +11,8 @@ optimizer! {
     /// m = beta2 * m + (1 - beta2) * grad
     /// ```
     ///
-    /// Chen and others, 2023, arXiv:2302.06675, which advises a learning rate a third to a tenth of AdamW's and a weight
-    /// decay as many times larger.
+    /// Chen and others, 2023, arXiv:2302.06675, which advises a learning rate a third to a tenth of AdamW's and a
+    /// weight decay as many times larger.
     ///
     /// ```
     /// # extern crate dl_runtime as dl;

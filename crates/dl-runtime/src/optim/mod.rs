@@ -87,11 +87,11 @@
 //! # Ok::<(), dl::Error>(())
 //! ```
 //!
-//! One that looks at all gradients together, or changes what another one sees, also writes [`step`](Optimizer::step), which
-//! by itself calls `update` for each parameter.
+//! One that looks at all gradients together, or changes what another one sees, also writes [`step`](Optimizer::step),
+//! which by itself calls `update` for each parameter.
 //!
-//! A method marked `#[train]` takes it as it takes [`Adam`]: `net.train_loss(&mut lion, &x, &label)?`. An update that does
-//! not work is an [`Error::BadOptimizer`], and then no parameter has changed.
+//! A method marked `#[train]` takes it as it takes [`Adam`]: `net.train_loss(&mut lion, &x, &label)?`. An update that
+//! does not work is an [`Error::BadOptimizer`], and then no parameter has changed.
 
 mod accumulate;
 mod adadelta;

@@ -4,8 +4,8 @@ use super::adam::{moments, root};
 use super::table::prelude::*;
 
 optimizer! {
-    /// Adam with Nesterov's momentum, as `torch.optim.NAdam`: in step t, with `mu(t) = beta1 * (1 - 0.96^(t * momentum_decay) / 2)`
-    /// and `M = mu(1) * … * mu(t)`
+    /// Adam with Nesterov's momentum, as `torch.optim.NAdam`: in step t, with
+    /// `mu(t) = beta1 * (1 - 0.96^(t * momentum_decay) / 2)` and `M = mu(1) * … * mu(t)`
     ///
     /// ```text
     /// g = grad + weight_decay * p             (p = p * (1 - lr * weight_decay), with decoupled_weight_decay)
@@ -39,8 +39,8 @@ optimizer! {
 const TERMS: u32 = 60;
 
 impl NAdam {
-    /// `mu(1) * … * mu(t)` without going through all steps: the logarithm of each factor `1 - q^i / 2` is a power series,
-    /// and for each power the sum over all steps is geometric.
+    /// `mu(1) * … * mu(t)` without going through all steps: the logarithm of each factor `1 - q^i / 2` is a power
+    /// series, and for each power the sum over all steps is geometric.
     fn product(&self, t: f64) -> f64 {
         let decay = 0.96f64.ln() * self.momentum_decay;
         let term = |k: u32| {

@@ -4,8 +4,8 @@ use super::adam::{moments, root};
 use super::table::prelude::*;
 
 optimizer! {
-    /// Rectified Adam, as `torch.optim.RAdam`: Adam whose first steps, until the variance of its divisor can be told, do not
-    /// divide. In step t, with `R = 2 / (1 - beta2) - 1` and `r = R - 2 * t * beta2^t / (1 - beta2^t)`
+    /// Rectified Adam, as `torch.optim.RAdam`: Adam whose first steps, until the variance of its divisor can be told,
+    /// do not divide. In step t, with `R = 2 / (1 - beta2) - 1` and `r = R - 2 * t * beta2^t / (1 - beta2^t)`
     ///
     /// ```text
     /// g = grad + weight_decay * p             (p = p * (1 - lr * weight_decay), with decoupled_weight_decay)

@@ -15,8 +15,8 @@ optimizer! {
     /// p = p - lr * (b, with momentum; else d)
     /// ```
     ///
-    /// A variance `v - a^2` that rounding has made negative counts as 0, where PyTorch gives NaN. Tieleman and Hinton, 2012,
-    /// lecture 6.5 of "Neural networks for machine learning".
+    /// A variance `v - a^2` that rounding has made negative counts as 0, where PyTorch gives NaN. Tieleman and Hinton,
+    /// 2012, lecture 6.5 of "Neural networks for machine learning".
     ///
     /// ```
     /// # extern crate dl_runtime as dl;

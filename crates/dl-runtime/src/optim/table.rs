@@ -1,5 +1,5 @@
-//! Optimizers as tables: one line a hyperparameter, from which its field, its setter, its check and its part in the name
-//! of the program follow.
+//! Optimizers as tables: one line a hyperparameter, from which its field, its setter, its check and its part in the
+//! name of the program follow.
 
 use crate::error::{Error, Result};
 

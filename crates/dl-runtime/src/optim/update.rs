@@ -1,5 +1,6 @@
 //! What an optimizer sees while the graph of a step is built: one parameter, or all of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use dl_ir::{Builder, DType, InputKind, NodeId, OpError, Role, Type};
@@ -36,7 +37,8 @@ impl Update<'_> {
         self.name
     }
 
-    /// A number that [`Optimizer::scalars`](super::Optimizer::scalars) gives anew for each step, in the parameter's element type.
+    /// A number that [`Optimizer::scalars`](super::Optimizer::scalars) gives anew for each step, in the parameter's
+    /// element type.
     pub fn scalar(&mut self, name: &'static str) -> NodeId {
         let dtype = self.builder.dtype(self.param);
         self.ports.scalar(self.builder, self.group, name, dtype)
@@ -52,7 +54,7 @@ impl Update<'_> {
     pub fn state_from(&mut self, name: &'static str, start: Start) -> NodeId {
         let begin = match start {
             Start::Zero => None,
-            Start::Scalar(name) => Some(Begin::Scalar(Key { group: self.group.to_string(), name })),
+            Start::Scalar(name) => Some(Begin::Scalar(Key { group: self.group.to_string(), name: name.into() })),
             Start::Param => Some(Begin::Param(self.name.to_string())),
         };
         if let Some(begin) = begin {
@@ -203,7 +205,8 @@ impl<'a> Step<'a> {
         self.ports.scalar(self.builder, &self.group, name, dtype)
     }
 
-    /// Keeps a number of this step, which [`OptimizerState::get`](super::OptimizerState::get) gives as `optimizer.NAME`.
+    /// Keeps a number of this step, which [`OptimizerState::get`](super::OptimizerState::get) gives as
+    /// `optimizer.NAME`.
     pub fn keep(&mut self, name: &'static str, value: NodeId) {
         let name = format!("{PREFIX}{}{name}", self.group);
         let ty = self.builder.ty(value).clone();
@@ -239,7 +242,7 @@ const WIDE: &str = ".f64";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) group: String,
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
 }
 
 /// What a tensor holds at first, if not zeros.
@@ -252,16 +255,22 @@ pub(crate) enum Begin {
 /// What stands behind the inputs of the graph that an optimizer has declared.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
-    pub(crate) scalars: BTreeMap<String, Key>,
+    scalars: BTreeMap<String, Key>,
     pub(crate) begins: BTreeMap<String, Begin>,
 }
 
 impl Ports {
+    /// The scalar of an input; one that was declared by hand is of the optimizer's own numbers too.
+    pub(crate) fn key(&self, input: &str) -> Key {
+        let by_hand = || Key { group: String::new(), name: input.to_string().into() };
+        self.scalars.get(input).cloned().unwrap_or_else(by_hand)
+    }
+
     fn scalar(&mut self, builder: &mut Builder, group: &str, name: &'static str, dtype: DType) -> NodeId {
         let wide = if dtype == DType::F64 { WIDE } else { "" };
         let input = format!("{PREFIX}{group}{name}{wide}");
         let node = builder.input(InputKind::Hyper, &input, Type::scalar(dtype));
-        self.scalars.insert(input, Key { group: group.to_string(), name });
+        self.scalars.insert(input, Key { group: group.to_string(), name: name.into() });
         node
     }
 }

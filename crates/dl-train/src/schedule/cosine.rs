@@ -31,8 +31,8 @@ impl Schedule for CosineAnnealingLr {
 }
 
 schedule! {
-    /// From `lr` to `eta_min` as half a cosine, again and again: first in `t_0` steps, then in `t_mult` times as many as
-    /// before. Loshchilov and Hutter, 2016, arXiv:1608.03983.
+    /// From `lr` to `eta_min` as half a cosine, again and again: first in `t_0` steps, then in `t_mult` times as many
+    /// as before. Loshchilov and Hutter, 2016, arXiv:1608.03983.
     ///
     /// ```
     /// use dl_train::schedule::{CosineAnnealingWarmRestarts, Schedule};

@@ -26,10 +26,10 @@ impl Anneal {
 }
 
 schedule! {
-    /// One cycle of `total_steps` steps: up from `max_lr / div_factor` to `max_lr`, then down to the first rate divided by
-    /// `final_div_factor`; later steps keep that. With `three_phase` it goes down to the first rate in as many steps as it
-    /// went up, and then to the last. [`momentum`](OneCycleLr::momentum) goes the other way. Smith and Topin, 2017,
-    /// arXiv:1708.07120.
+    /// One cycle of `total_steps` steps: up from `max_lr / div_factor` to `max_lr`, then down to the first rate divided
+    /// by `final_div_factor`; later steps keep that. With `three_phase` it goes down to the first rate in as many steps
+    /// as it went up, and then to the last. [`momentum`](OneCycleLr::momentum) goes the other way. Smith and Topin,
+    /// 2017, arXiv:1708.07120.
     ///
     /// ```
     /// use dl_train::schedule::{OneCycleLr, Schedule};
@@ -59,7 +59,8 @@ schedule! {
 }
 
 impl OneCycleLr {
-    /// The momentum of step number `step`: from the highest to the lowest while the rate rises, and back while it falls.
+    /// The momentum of step number `step`: from the highest to the lowest while the rate rises, and back while it
+    /// falls.
     pub fn momentum(&self, step: u64) -> f64 {
         self.at(step, [self.max_momentum, self.base_momentum, self.max_momentum, self.max_momentum])
     }

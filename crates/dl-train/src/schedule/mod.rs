@@ -16,8 +16,8 @@
 //! # Ok::<(), dl_runtime::Error>(())
 //! ```
 //!
-//! The optimizer counts its steps and saves the count, so `adam.lr = schedule.lr(adam.state().steps())` goes on where it
-//! stopped. All agree with the schedule of the same name in `torch.optim.lr_scheduler`, whose `base_lr` is the first
+//! The optimizer counts its steps and saves the count, so `adam.lr = schedule.lr(adam.state().steps())` goes on where
+//! it stopped. All agree with the schedule of the same name in `torch.optim.lr_scheduler`, whose `base_lr` is the first
 //! argument here. [`ReduceLrOnPlateau`] alone has a memory, since it looks at a metric.
 //!
 //! | PyTorch | here |
