@@ -238,7 +238,7 @@ fn difference<T: Element + From<f32> + Into<f64>>(optimizer: &mut dyn Optimizer,
     let (a, b, w0) = (floats("a"), floats("b"), floats("w0"));
     let typed = |values: &[f32]| values.iter().map(|&v| T::from(v)).collect::<Vec<T>>();
     let mut model = model(T::DTYPE);
-    model.set_parameter("w", &IntoArg::<T, Ix1>::into_arg(&Array1::from(typed(&w0)))).unwrap();
+    model.set_parameter("w", &Array1::from(typed(&w0))).unwrap();
     let mut w: Vec<f64> = w0.iter().map(|&w| f64::from(w)).collect();
     let mut worst = 0.0f64;
     for t in 1..=10 {

@@ -17,12 +17,7 @@ fn losses_explain_what_does_not_fit() {
         ("huber", &["f32[N]", "f32[N]"], &[named("delta", 0.0)], "`delta` must be above 0, but it is 0"),
         ("smooth_l1", &["f32[N]", "f32[N]"], &[named("beta", -1.0)], "`beta` must not be below 0, but it is -1"),
         ("mse", &["f32[N]", "f32[N]"], &[named("reduction", "avg")], "must be one of \"mean\", \"sum\", \"none\""),
-        (
-            "bce",
-            &["f32[N, 3]", "f32[N, 3]", "f32[4]"],
-            &[],
-            "`weight` must broadcast to f32[N, 3], but it is f32[4]",
-        ),
+        ("bce", &["f32[N, 3]", "f32[N, 3]", "f32[4]"], &[], "`weight` must broadcast to f32[N, 3], but it is f32[4]"),
         (
             "bce_with_logits",
             &["f32[N, 3]", "f32[N, 3]"],
@@ -172,9 +167,8 @@ fn gradients_where_a_function_turns() {
 fn special_values() {
     const NAN: f32 = f32::NAN;
     const INFINITY: f32 = f32::INFINITY;
-    let at = |name: &str, x: &[f32], args: &[Given]| {
-        eval(name, &[Tensor::f32s(&[x.len()], x)], args).unwrap().to_f64s()
-    };
+    let at =
+        |name: &str, x: &[f32], args: &[Given]| eval(name, &[Tensor::f32s(&[x.len()], x)], args).unwrap().to_f64s();
     let all = |values: Vec<f64>, holds: fn(&f64) -> bool| values.iter().all(holds);
     assert!(all(at("median", &[1.0, NAN, 2.0], &[]), |v| v.is_nan()));
     assert!(all(at("quantile", &[1.0, NAN, 2.0], &[pos(0.0)]), |v| v.is_nan()));
