@@ -139,3 +139,52 @@ fn gradients_through_running_sums_of_any_length() {
         assert!((found - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{count}: {found} for {expected}");
     }
 }
+
+dl::model! {
+    model Penalised {
+        block Inner(WIDTH) {
+            let fc = Linear(WIDTH => WIDTH);
+            let norm = BatchNorm1d(WIDTH);
+
+            fn forward(x: f32[N, WIDTH]) -> f32[N, WIDTH] {
+                norm(fc(x))
+            }
+
+            fn size() -> f32 {
+                l1_penalty(fc.weight)
+            }
+        }
+
+        let inner = [Inner(3); 2];
+        let head = [Linear(3 => 2), Relu, Linear(2 => 1)];
+
+        pub fn all() -> (f32, f32, f32) {
+            (l2_penalty(inner, head), l1_penalty(head.0.bias, head.2), inner.1.size())
+        }
+
+        #[train]
+        pub fn loss(x: f32[N, 3]) -> f32 {
+            head(inner(x)).mean() + 0.5 * l2_penalty(head.2.weight)
+        }
+    }
+}
+
+#[test]
+fn penalties_on_chosen_parameters() {
+    let net = Penalised::new(Seed(5)).unwrap();
+    let of = |name: &str| net.parameter(name).unwrap().to_array::<f32>().unwrap();
+    let is_trained = |name: &str| !name.contains("running") && !name.contains("batches");
+    let names: Vec<String> = net.parameters().map(|p| p.name().to_string()).filter(|n| is_trained(n)).collect();
+    let squares: f32 = names.iter().map(|n| of(n).mapv(|w| w * w).sum()).sum();
+    let size = |name: &str| of(name).mapv(f32::abs).sum();
+    let (all, some, inner) = net.all().unwrap();
+    assert_eq!(names.len(), 12);
+    assert!((all - squares).abs() < 1e-5 * squares, "{all} for {squares}");
+    assert!((some - size("head.0.bias") - size("head.2.weight") - size("head.2.bias")).abs() < 1e-6);
+    assert!((inner - size("inner.1.fc.weight")).abs() < 1e-6);
+    let x = Array2::zeros((1, 3));
+    let (_, grads) = net.grad_loss(&x).unwrap();
+    let (grad, weight): (ArrayD<f32>, _) = (grads.get("head.2.weight").unwrap(), of("head.2.weight"));
+    let hidden = grad - &weight;
+    assert!(hidden.iter().all(|&h| h >= -1e-6), "what is left is the mean of relu, not below 0: {hidden}");
+}

@@ -36,7 +36,7 @@ fn losses_explain_what_does_not_fit() {
             "margin_ranking",
             &["f32[N]", "f32[M]", "f32[N]"],
             &[],
-            "`a` is f32[N], but `y`, `b`, is f32[M]: both must have one shape",
+            "`a` is f32[N], but `b` is f32[M]: `y` must have the same shape",
         ),
         (
             "margin_ranking",
@@ -54,7 +54,7 @@ fn losses_explain_what_does_not_fit() {
             "triplet_margin",
             &["f32[N, 8]", "f32[N, 8]", "f32[N, 4]"],
             &[],
-            "`negative`, `c`, is f32[N, 4]: both must have one shape",
+            "`c` is f32[N, 4]: `negative` must have the same shape",
         ),
         ("triplet_margin", &["f32[N]", "f32[N]", "f32[N]"], &[named("p", 0.0)], "`p` must be above 0"),
         ("triplet_margin", &["f32[]", "f32[]", "f32[]"], &[], "vectors, at least 1 axis"),

@@ -62,7 +62,7 @@ impl Dice {
         let count = self.below(4);
         match kind {
             Kind::Tensor | Kind::Operand => self.tensor(b),
-            Kind::Tensors => Value::List((0..count).map(|_| self.tensor(b)).collect()),
+            Kind::Tensors | Kind::Parameters => Value::List((0..count).map(|_| self.tensor(b)).collect()),
             Kind::Dim => Value::Int(self.dim()),
             Kind::Int | Kind::Axis => small(self),
             Kind::FloatOr(words) if self.below(2) == 0 => self.pick(words).into(),

@@ -114,7 +114,7 @@ fn take_positional(param: &Param, given: &[Given], i: &mut usize) -> Value {
     *i += 1;
     let more = given[*i..].iter().take_while(|g| g.name.is_none()).count();
     let listed = matches!(first, Value::List(_)) && param.kind != Kind::Pads;
-    if param.rest && (more > 0 || param.kind == Kind::Tensors) && !listed {
+    if param.rest && (more > 0 || matches!(param.kind, Kind::Tensors | Kind::Parameters)) && !listed {
         let mut items = vec![first];
         items.extend(given[*i..*i + more].iter().map(|g| g.value.clone()));
         *i += more;
@@ -211,6 +211,12 @@ fn unknown(callee: &str, params: &[Param], name: &str, value: &Value, free_names
 }
 
 fn wrong_kind(callee: &str, param: &Param, value: &Value) -> String {
+    if let (Kind::Tensors | Kind::Parameters, Value::List(items)) = (param.kind, value)
+        && let Some(other) = items.iter().find(|v| !matches!(v, Value::Tensor(_)))
+    {
+        let (expects, found) = (param.kind.expects(), other.describe());
+        return format!("`{}` of `{callee}` must be {expects}, but one of them is {found}", param.name);
+    }
     let base =
         format!("`{}` of `{callee}` must be {}, but it is {}", param.name, param.kind.expects(), value.describe());
     match (param.kind, value) {

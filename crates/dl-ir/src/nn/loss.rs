@@ -2,6 +2,7 @@
 
 pub mod classes;
 pub mod margins;
+pub mod penalties;
 
 use super::activation::softplus;
 use super::args::Args;

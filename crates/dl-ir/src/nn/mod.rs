@@ -88,6 +88,7 @@ const METHODS: &[&[MethodDef]] = &[
     loss::METHODS,
     loss::classes::METHODS,
     loss::margins::METHODS,
+    loss::penalties::METHODS,
 ];
 
 /// The layers, a slice a file.

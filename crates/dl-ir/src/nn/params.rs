@@ -44,6 +44,8 @@ pub enum Kind {
     Operand,
     /// A list of tensors.
     Tensors,
+    /// A list of tensors; in a model, layers stand for their parameters.
+    Parameters,
     /// A whole number known at compile time.
     Int,
     /// A whole number, possibly symbolic.
@@ -126,6 +128,7 @@ impl Kind {
             Kind::Tensor => "a tensor".into(),
             Kind::Operand => "a tensor or a number".into(),
             Kind::Tensors => "a list of tensors".into(),
+            Kind::Parameters => "layers or tensors".into(),
             Kind::Int => "a whole number known at compile time".into(),
             Kind::Dim => "a whole number".into(),
             Kind::Float => "a real number known at compile time".into(),
@@ -173,7 +176,7 @@ impl Kind {
                 words.contains(&s.as_str()).then(|| value.clone())
             }
             (Kind::Padding, Value::Str(s)) => matches!(s.as_str(), "same" | "valid").then(|| value.clone()),
-            (Kind::Tensors, Value::List(items)) => list(items, &|v| matches!(v, Value::Tensor(_))),
+            (Kind::Tensors | Kind::Parameters, Value::List(items)) => list(items, &|v| matches!(v, Value::Tensor(_))),
             (Kind::Axes, Value::Int(_)) => constant(value).then(|| Value::List(vec![value.clone()])),
             (Kind::Sizes | Kind::Padding, Value::Int(_)) => constant(value).then(|| value.clone()),
             (Kind::Axes | Kind::Sizes | Kind::Padding, Value::List(items)) => list(items, &constant),

@@ -189,7 +189,10 @@ impl<'a> Resolver<'a, '_> {
         if self.is_scan(frame, call) {
             return self.scan(frame, expr, call);
         }
-        let args = self.written_args(frame, &call.args);
+        let args = match self.takes_parameters(frame, &call.func) {
+            true => self.parameter_args(frame, &call.args),
+            false => self.written_args(frame, &call.args),
+        };
         if self.names_layer(frame, &call.func) {
             self.set_loc(call.func.span());
             return self.call_layer(frame, &call.func, &args, expr);

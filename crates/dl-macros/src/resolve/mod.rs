@@ -13,6 +13,7 @@ mod expr;
 mod functions;
 mod layers;
 mod methods;
+mod parameters;
 mod scan;
 mod scope;
 mod train;

@@ -81,7 +81,8 @@ fn like_x(b: &Builder, args: &Args, name: &str, input: usize) -> Result<NodeId, 
         return Ok(y);
     }
     let (left, right) = (b.ty(x), b.ty(y));
-    Err(CallError::Inputs(format!("{{0}} is {left}, but `{name}`, {{{input}}}, is {right}: both must have one shape")))
+    let sentence = format!("{{0}} is {left}, but {{{input}}} is {right}: `{name}` must have the same shape");
+    Err(CallError::Inputs(sentence))
 }
 
 /// `max(x, 0)`, whose gradient at 0 is that of x, as PyTorch's `clamp_min`.
