@@ -61,7 +61,8 @@ impl Dice {
         let small = |dice: &mut Dice| Value::from(dice.pick(&[-2, -1, 0, 1, 2, 3, i64::MAX, i64::MIN]));
         let count = self.below(4);
         match kind {
-            Kind::Tensor | Kind::Operand => self.tensor(b),
+            Kind::Counts if self.below(2) == 0 => Value::List((0..count).map(|_| small(self)).collect()),
+            Kind::Tensor | Kind::Operand | Kind::Counts => self.tensor(b),
             Kind::Tensors | Kind::Parameters => Value::List((0..count).map(|_| self.tensor(b)).collect()),
             Kind::Dim => Value::Int(self.dim()),
             Kind::Int | Kind::Axis => small(self),

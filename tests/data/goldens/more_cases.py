@@ -61,6 +61,16 @@ def more_losses(f, h):
     f.add("pairwise_distance", "pairwise_distance", lambda x, y: F.pairwise_distance(x, y, p=3.0, keepdim=True), {"x": x(), "y": x()}, args={"p": 3.0, "keepdim": True})
 
 
+    labels = torch.tensor([[1, 1, 2, 2], [3, 4, 0, 0], [2, 2, 2, 2], [4, 3, 2, 1]])  # repeated, padded, none, too many
+    for red in reductions:
+        f.add(f"ctc_{red}", "ctc", lambda x, target, input_lengths, target_lengths: F.ctc_loss(x, target, input_lengths, target_lengths, reduction=red, zero_infinity=True),
+              {"x": fixed(F.log_softmax(r(9 + h, 4, 6), -1)), "target": labels, "input_lengths": torch.tensor([9, 5, 7, 3]), "target_lengths": torch.tensor([4, 2, 0, 4])}, args={"reduction": red, "zero_infinity": True})
+    f.add("ctc_blank", "ctc", lambda x, target: F.ctc_loss(x, target, torch.full((3,), 12), torch.full((3,), 4), blank=5, reduction="sum"),
+          {"x": fixed(F.log_softmax(r(12, 3, 6), -1)), "target": torch.randint(0, 5, (3, 4))}, args={"blank": 5, "reduction": "sum"})
+    f.add("ctc_of_logits", "ctc", lambda x, target: F.ctc_loss(F.log_softmax(x, -1), target, torch.full((2,), 70), torch.full((2,), 5)),
+          {"x": r(70, 2, 6), "target": torch.randint(1, 6, (2, 5))}, args={})
+
+
 def focal(x, target, alpha, gamma, reduction):
     """As torchvision.ops.sigmoid_focal_loss."""
     p, ce = torch.sigmoid(x), F.binary_cross_entropy_with_logits(x, target, reduction="none")

@@ -1,6 +1,7 @@
 //! Losses. They are written so that no exponential overflows and no logarithm meets a zero it need not meet.
 
 pub mod classes;
+pub mod ctc;
 pub mod margins;
 pub mod penalties;
 

@@ -87,6 +87,7 @@ const METHODS: &[&[MethodDef]] = &[
     attention::METHODS,
     loss::METHODS,
     loss::classes::METHODS,
+    loss::ctc::METHODS,
     loss::margins::METHODS,
     loss::penalties::METHODS,
 ];

@@ -70,6 +70,8 @@ pub enum Kind {
     Sizes,
     /// As [`Kind::Sizes`], or `"same"` or `"valid"`.
     Padding,
+    /// A tensor of whole numbers, or a list of them known at compile time.
+    Counts,
     /// A list of dimensions.
     Shape,
     /// A list of dimensions of which one may be `_` or `-1`: whatever is left.
@@ -145,6 +147,7 @@ impl Kind {
             Kind::Axes => "an axis or a list of axes, such as `1` or `(0, 2)`".into(),
             Kind::Sizes => "a whole number, or one for each spatial axis, such as `3` or `(5, 3)`".into(),
             Kind::Padding => "a whole number, one for each spatial axis, \"same\" or \"valid\"".into(),
+            Kind::Counts => "a tensor of whole numbers, or a list such as `[9, 7]`".into(),
             Kind::Shape => "a shape, such as `[N, 20]`".into(),
             Kind::ShapeInfer => "a shape, such as `[N, 20]` or `[N, _]`".into(),
             Kind::Ranges => "a range or an index for each axis, such as `.., 0..3`".into(),
@@ -162,7 +165,7 @@ impl Kind {
             items.iter().all(fits).then(|| Value::List(items.to_vec()))
         };
         match (self, value) {
-            (Kind::Tensor, Value::Tensor(_))
+            (Kind::Tensor | Kind::Counts, Value::Tensor(_))
             | (Kind::Operand, Value::Tensor(_) | Value::Int(_) | Value::Float(_))
             | (Kind::Dim, Value::Int(_))
             | (Kind::Float | Kind::FloatOr(_), Value::Float(_))
@@ -179,7 +182,7 @@ impl Kind {
             (Kind::Tensors | Kind::Parameters, Value::List(items)) => list(items, &|v| matches!(v, Value::Tensor(_))),
             (Kind::Axes, Value::Int(_)) => constant(value).then(|| Value::List(vec![value.clone()])),
             (Kind::Sizes | Kind::Padding, Value::Int(_)) => constant(value).then(|| value.clone()),
-            (Kind::Axes | Kind::Sizes | Kind::Padding, Value::List(items)) => list(items, &constant),
+            (Kind::Axes | Kind::Sizes | Kind::Padding | Kind::Counts, Value::List(items)) => list(items, &constant),
             (Kind::Shape | Kind::ShapeInfer, Value::Int(_)) => Some(Value::List(vec![value.clone()])),
             (Kind::Shape, Value::List(items)) => list(items, &|v| matches!(v, Value::Int(_))),
             (Kind::ShapeInfer, Value::Infer) => Some(Value::List(vec![Value::Infer])),
