@@ -22,10 +22,7 @@ dl::model! {
         }
 
         pub fn masks(x: f32[N, T, 8], ids: i64[N, T], mask: bool[T, T], short: bool[T]) -> f32[N, T, 8] {
-            let h = attn(x, key_padding_mask = ids);
-            let h = attn(h, key_padding_mask = mask);
-            let h = attn(h, attn_mask = short);
-            attn(h, masc = mask)
+            attn(x, key_padding_mask = ids) + attn(x, key_padding_mask = mask) + attn(x, attn_mask = short) + attn(x, masc = mask)
         }
 
         pub fn decode(x: f32[N, T, 8], memory: f32[N, S, 8]) -> f32[N, T, 8] {

@@ -24,7 +24,7 @@ dl::model! {
             dtype f64;
             let a = Linear(2 => 2);
 
-            fn forward(x: f64[N, 2]) -> f64[N, 2] {
+            fn forward(x: f32[N, 2]) -> f32[N, 2] {
                 a(x)
             }
         }

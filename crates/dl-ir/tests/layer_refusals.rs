@@ -111,7 +111,7 @@ fn layers_explain_what_does_not_fit() {
         ),
         ("Conv1d", &[map(1, 1), pos(3), named("padding_mode", "mirror")], &[], "must be one of \"zeros\", \"reflect\""),
         ("AdaptiveMaxPool1d", &[pos(3)], &["f32[N, 2, T]"], "need a size known at compile time"),
-        ("Upsample", &[], &["f32[N, 2, T]"], "needs `size` or `scale`"),
+        ("Upsample", &[], &["f32[N, 2, T]"], "interpolation needs `size` or `scale`"),
         ("Upsample", &[pos(4), named("scale", 2.0)], &["f32[N, 2, T]"], "say the same"),
         ("Upsample", &[pos(4), named("mode", "bilinear")], &["f32[N, 2, T]"], "\"linear\""),
         ("Upsample", &[named("scale", 1.5)], &["f32[N, 2, T]"], "say the `size`"),

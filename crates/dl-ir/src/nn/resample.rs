@@ -74,7 +74,7 @@ fn targets(b: &Builder, args: &Args) -> Result<Vec<Target>, CallError> {
     let from = b.shape(args.tensor("x"))[2..].to_vec();
     match (args.get("size"), args.get("scale")) {
         (None, None) => {
-            let message = "`interpolate` needs `size` or `scale`".to_string();
+            let message = "interpolation needs `size` or `scale`, such as `scale = 2`".to_string();
             Err(ArgError::new(None, message).into())
         }
         (Some(_), Some(_)) => Err(args.error("scale", "`size` and `scale` say the same: give one of them").into()),
@@ -127,7 +127,7 @@ fn interpolate(b: &mut Builder, args: &Args) -> Made {
     let linear = ["linear", "bilinear", "trilinear"][rank - 3];
     if mode != "nearest" && mode != linear {
         let message =
-            format!("{mode:?} is for another number of spatial axes: this tensor has {}, {linear:?}", rank - 2);
+            format!("{mode:?} is for another number of spatial axes than {}, for which there is {linear:?}", rank - 2);
         return Err(args.error("mode", message).into());
     }
     if mode == "nearest" && corners {

@@ -9,7 +9,7 @@ use super::explain::{Operand, concerned, operands_of};
 use super::expr::Frame;
 use super::scope::{ScopeId, is_plain, lone_ident};
 use super::{MODEL, Resolver};
-use crate::diag::{did_you_mean, source_text};
+use crate::diag::{did_you_mean, list_names, source_text};
 use crate::syntax::{self, Block, BlockParam, LayerArg, LayerCall};
 
 /// A layer of the model, with its arguments evaluated and its parameters declared.
@@ -38,6 +38,9 @@ pub struct Leaf<'a> {
 /// Index of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstanceId(pub u32);
+
+/// How to use a layer that does not fit into a sequence.
+const BY_ITSELF: &str = "declare it with a `let` of its own and call it by itself";
 
 /// More repetitions than any model has: guards the build against a slip of the pen.
 const MOST_REPETITIONS: i64 = 4096;
@@ -337,6 +340,17 @@ impl<'a> Resolver<'a, '_> {
             }
             Instance::Leaf(leaf) => {
                 let (path, passes, call) = (leaf.path.clone(), leaf.layer.def.passes, leaf.call);
+                let needed = leaf.layer.def.takes.iter().filter(|param| param.default == nn::Default::Required);
+                let needed: Vec<String> = needed.map(|param| param.name.to_string()).collect();
+                if needed.len() > 1 {
+                    let message = format!(
+                        "`{path}` ({}) takes {}, and a sequence passes on one tensor; {BY_ITSELF}",
+                        call.name,
+                        list_names(&needed)
+                    );
+                    self.error(call, message);
+                    return None;
+                }
                 (path.clone(), self.apply_leaf(frame, instance, &path, &args, &[operand], expr)?, passes, Some(call))
             }
             Instance::Block(scope) => {
@@ -355,11 +369,8 @@ impl<'a> Resolver<'a, '_> {
             }
             (other, Some(call)) => {
                 let found = self.described(&other);
-                let message = format!(
-                    "`{path}` ({}) gives {found}, and a sequence passes on one tensor; declare it with a `let` of its \
-                     own and call it by itself",
-                    call.name
-                );
+                let message =
+                    format!("`{path}` ({}) gives {found}, and a sequence passes on one tensor; {BY_ITSELF}", call.name);
                 self.error(call, message);
             }
             (other, None) => {
