@@ -35,6 +35,7 @@ dl::model! {
         let places = LearnedPositionalEncoding(16 => DIM);
         let waves = PositionalEncoding;
         let attn = MultiheadAttention(DIM, 4, kv_heads = 2);
+        let looking = MultiheadAttention(DIM, 2, need_weights = true);
         let encoder = [TransformerEncoderLayer(DIM, 2, ff = 16, dropout = 0.1, norm_first = true); 2];
         let decoder = TransformerDecoder(DIM, heads = 2, layers = 2, ff = 16, causal = true);
         let mixed = Bilinear(DIM, DIM, 5);
@@ -64,6 +65,11 @@ dl::model! {
 
         fn words_of(ids: i64[N, T]) -> f32[N, DIM] {
             attn(read(ids).mean(axis = 1, keep = true), read(ids), read(ids)).squeeze(1)
+        }
+
+        pub fn looks(ids: i64[N, T]) -> (f32[N, T, DIM], f32[N, T, T]) {
+            let (seen, weights) = looking(tokens(ids), key_padding_mask = ids.eq(0));
+            (seen, weights)
         }
 
         pub fn grow(x: f32[N, 2, 6, 6]) -> f32[N, 2, 24, 24] {
@@ -126,6 +132,12 @@ fn layers_compute_what_the_evaluator_does_at_every_size() -> dl::Result<()> {
             (compiled.similarity(&x, &ids)?, evaluated.similarity(&x, &ids)?);
         close(&alike, &expected, 2e-5);
     }
+    let (seen, weights): (Array3<f32>, Array3<f32>) = compiled.looks(&words(3, 4))?;
+    assert_eq!((seen.dim(), weights.dim()), ((3, 4, 8), (3, 4, 4)));
+    for ((n, _, s), weight) in weights.indexed_iter() {
+        assert_eq!(*weight == 0.0, words(3, 4)[[n, s]] == 0, "padding alone has no weight");
+    }
+    assert!(weights.sum_axis(ndarray::Axis(2)).iter().all(|sum| (sum - 1.0).abs() < 1e-5));
     let x = images(2, 6);
     let (grown, expected): (Array4<f32>, Array4<f32>) = (compiled.grow(&x)?, evaluated.grow(&x)?);
     close(&grown, &expected, 2e-5);

@@ -6,6 +6,8 @@ dl::model! {
         let bag = EmbeddingBag(10, 4);
         let sequence = [Linear(3 => 3), Bilinear(3, 3, 2)];
         let alike = CosineSimilarity;
+        let looking = [MultiheadAttention(4, 2, need_weights = true), Linear(4 => 4)];
+        let attn = MultiheadAttention(4, 2, need_weights = true);
 
         pub fn few(x: f32[N, 3]) -> f32[N, 5] {
             pair(x)
@@ -29,6 +31,15 @@ dl::model! {
 
         pub fn in_order(x: f32[N, 3]) -> f32[N, 2] {
             sequence(x)
+        }
+
+        pub fn weights(x: f32[N, T, 4]) -> f32[N, T, 4] {
+            looking(x)
+        }
+
+        pub fn one_name(x: f32[N, T, 4]) -> f32[N, T, 4] {
+            let (y, _w, _z) = attn(x);
+            y + attn(x)
         }
 
         pub fn distance(x: f32[N, 3], y: f32[N, 4]) -> f32[N] {

@@ -11,7 +11,7 @@ use super::product::{batch_shape, with_batch};
 use super::value::Value;
 use crate::build::{Builder, Built};
 use crate::dim::Dim;
-use crate::error::shape;
+use crate::error::{OpError, shape};
 use crate::graph::NodeId;
 use crate::module::Init;
 use crate::op::Op;
@@ -140,8 +140,19 @@ pub struct Attend {
 }
 
 /// Attention of `query` `[batch.., extra.., T, E]` to `key` `[batch.., S, E]` and `value` `[batch.., S, V]`, which share
-/// the first `batch` axes: `[batch.., extra.., T, V]`. A query that sees nothing gets 0.
-pub fn attend(b: &mut Builder, query: NodeId, key: NodeId, value: NodeId, batch: usize, how: &Attend) -> Built {
+/// the first `batch` axes: `[batch.., extra.., T, V]`, and the weights, `[batch.., extra.., T, S]`. A query that sees nothing
+/// gets 0.
+///
+/// # Errors
+/// What an op refuses.
+pub fn attend(
+    b: &mut Builder,
+    query: NodeId,
+    key: NodeId,
+    value: NodeId,
+    batch: usize,
+    how: &Attend,
+) -> Result<(NodeId, NodeId), OpError> {
     let rank = b.rank(query);
     let dtype = b.dtype(query);
     let factor = match how.scale {
@@ -179,7 +190,7 @@ pub fn attend(b: &mut Builder, query: NodeId, key: NodeId, value: NodeId, batch:
     }
     let every = b.shape(weights).to_vec();
     let weights = dropped(b, weights, how.dropout, &every)?;
-    b.dot(weights, value, &shared, &[(rank - 1, batch)])
+    Ok((b.dot(weights, value, &shared, &[(rank - 1, batch)])?, weights))
 }
 
 /// A mask as what [`attend`] takes: the second is absent for bool, the first for floats.
@@ -203,9 +214,10 @@ pub fn mask(
     }
 }
 
-fn attention(b: &mut Builder, args: &Args) -> Made {
+/// Query, key and value, of floats of one type, whose last two axes fit.
+fn operands(b: &Builder, args: &Args) -> Result<[NodeId; 3], CallError> {
     let names = ["query", "key", "value"];
-    let [mut query, mut key, mut value] = names.map(|name| args.tensor(name));
+    let [query, key, value] = names.map(|name| args.tensor(name));
     let [q, k, v] = names.map(|name| args.input(name));
     let dtype = floats(b, q, query)?;
     for (input, node) in [(q, query), (k, key), (v, value)] {
@@ -236,6 +248,11 @@ fn attention(b: &mut Builder, args: &Args) -> Made {
         );
         return Err(CallError::Inputs(sentence));
     }
+    Ok([query, key, value])
+}
+
+fn attention(b: &mut Builder, args: &Args) -> Made {
+    let [mut query, key, value] = operands(b, args)?;
     let mut how = Attend {
         causal: args.bool("causal"),
         scale: args.get("scale").map(|_| args.float("scale")),
@@ -243,55 +260,61 @@ fn attention(b: &mut Builder, args: &Args) -> Made {
         seen: None,
         bias: None,
     };
-    let full = b.shape(query).to_vec();
+    let mut full = b.shape(query).to_vec();
     let grouped = args.bool("enable_gqa");
-    if grouped {
-        query = in_groups(b, args, query, key)?;
-    }
     let batch = if grouped {
+        query = in_groups(b, args, query, key)?;
         b.shape(key)[..b.rank(key) - 2].to_vec()
     } else {
         let batch = batch_shape(b, query, key)?;
         query = with_batch(b, query, &batch)?;
+        full = b.shape(query).to_vec();
         batch
     };
-    key = with_batch(b, key, &batch)?;
+    let key = with_batch(b, key, &batch)?;
     let fits = b.rank(value) == b.rank(key) || !grouped;
-    let spread = batch_shape(b, key, value).ok().filter(|all| fits && alike(b, all, &batch));
-    if spread.is_none() {
+    if !fits || !batch_shape(b, key, value).is_ok_and(|all| alike(b, &all, &batch)) {
+        let (k, v) = (args.input("key"), args.input("value"));
         let sentence =
             format!("{{{k}}} is {} and {{{v}}} is {}: the axes before the last two must agree", b.ty(key), b.ty(value));
         return Err(CallError::Inputs(sentence));
     }
-    value = with_batch(b, value, &batch)?;
-    if let Some(mut node) = args.tensor_if("mask") {
-        let input = args.input("mask");
-        let mut scores: Vec<Dim> = full.clone();
-        if !grouped {
-            scores = b.shape(query).to_vec();
-        }
-        let last = scores.len() - 1;
-        scores[last] = size_of(b, key, 2);
-        if b.broadcast(node, &scores).is_err() {
-            let sentence = format!("{{{input}}} is {}, but the scores are {}", b.ty(node), shape(&scores));
-            return Err(CallError::Inputs(sentence));
-        }
-        if grouped && b.rank(node) > 2 {
-            node = b.broadcast(node, &scores)?;
-            let mut split = b.shape(query).to_vec();
-            split[last + 1] = scores[last].clone();
-            node = b.reshape(node, &split)?;
-        }
-        (how.seen, how.bias) = mask(b, node, input, dtype)?;
+    let value = with_batch(b, value, &batch)?;
+    let last = full.len() - 1;
+    if args.is_given("mask") {
+        let scores: Vec<Dim> = full[..last].iter().cloned().chain([size_of(b, key, 2)]).collect();
+        let groups = grouped.then(|| b.shape(query).to_vec());
+        (how.seen, how.bias) = mask_of(b, args, b.dtype(query), &scores, groups.as_deref())?;
     }
-    let y = attend(b, query, key, value, batch.len(), &how)?;
+    let (y, _) = attend(b, query, key, value, batch.len(), &how)?;
     if !grouped {
         return Ok(y.into());
     }
-    let mut joined = full;
-    let last = joined.len() - 1;
-    joined[last] = size_of(b, value, 1);
-    made(b.reshape(y, &joined))
+    full[last] = size_of(b, value, 1);
+    made(b.reshape(y, &full))
+}
+
+/// A mask that broadcasts to scores of that shape, with the heads split as those of the query in `groups`.
+fn mask_of(
+    b: &mut Builder,
+    args: &Args,
+    dtype: DType,
+    scores: &[Dim],
+    groups: Option<&[Dim]>,
+) -> Result<(Option<NodeId>, Option<NodeId>), CallError> {
+    let (node, input) = (args.tensor("mask"), args.input("mask"));
+    let Ok(full) = b.broadcast(node, scores) else {
+        let sentence = format!("{{{input}}} is {}, but the scores are {}", b.ty(node), shape(scores));
+        return Err(CallError::Inputs(sentence));
+    };
+    let node = match groups {
+        Some(groups) if b.rank(node) > 2 => {
+            let split: Vec<Dim> = groups[..scores.len()].iter().cloned().chain(scores.last().cloned()).collect();
+            b.reshape(full, &split)?
+        }
+        _ => node,
+    };
+    mask(b, node, input, dtype)
 }
 
 /// Whether two shapes are known to be equal.

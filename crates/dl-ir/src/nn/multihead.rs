@@ -51,7 +51,7 @@ pub const MASK: Param = Param::optional(
 pub const LAYERS: &[LayerDef] = &[LayerDef::own(
     "MultiheadAttention",
     "attention of [N, T, dim] to [N, S, dim] in heads (Vaswani et al. 2017), batch first: `attn(x)` to itself, \
-     `attn(x, memory)` to another, or `attn(query, key, value)`",
+     `attn(x, memory)` to another, or `attn(query, key, value)`; with `need_weights` two results",
     &[
         DIM,
         HEADS,
@@ -62,24 +62,18 @@ pub const LAYERS: &[LayerDef] = &[LayerDef::own(
         Param::optional("kdim", Kind::Dim, Default::Same("dim"), "features of the key"),
         Param::optional("vdim", Kind::Dim, Default::Same("dim"), "features of the value"),
         BATCH_FIRST,
+        Param::optional(
+            "need_weights",
+            Kind::Bool,
+            Default::Bool(false),
+            "whether the call also gives the weights, [N, T, S], as their mean over the heads",
+        ),
     ],
     |a| {
         probability(a, "dropout")?;
         declare(a, "")
     },
-    |c| {
-        let part = Part {
-            prefix: "",
-            query: (c.x(), "query"),
-            key: (c.given.tensor_if("key").unwrap_or(c.x()), if c.given.is_given("key") { "key" } else { "query" }),
-            value: None,
-            padding: "key_padding_mask",
-            mask: "mask",
-            causal: c.args().bool("causal"),
-        };
-        let value = c.given.tensor_if("value").map(|node| (node, "value"));
-        made_of(c, Part { value, ..part })
-    },
+    call,
 )
 .taking(&[
     Param::required("query", Kind::Tensor, "what asks, [N, T, dim]"),
@@ -94,8 +88,26 @@ pub const LAYERS: &[LayerDef] = &[LayerDef::own(
     MASK,
 ])];
 
-fn made_of(c: &mut Call<'_>, part: Part<'_>) -> Made {
-    Ok(attention(c, &part)?.into())
+fn call(c: &mut Call<'_>) -> Made {
+    let given = |name, other| c.given.tensor_if(name).map_or(other, |node| (node, name));
+    let query = (c.x(), "query");
+    let key = given("key", query);
+    let part = Part {
+        prefix: "",
+        query,
+        key,
+        value: given("value", key),
+        padding: "key_padding_mask",
+        mask: "mask",
+        causal: c.args().bool("causal"),
+    };
+    let (y, weights) = with_weights(c, &part)?;
+    if !c.args().bool("need_weights") {
+        return Ok(y.into());
+    }
+    let lead = c.b.rank(y) - 2;
+    let heads: Vec<usize> = (lead..c.b.rank(weights) - 2).collect();
+    Ok(vec![y, c.b.mean(weights, &heads, false)?].into())
 }
 
 /// One attention within a layer. Operands stand with the names under which they were given.
@@ -106,8 +118,8 @@ pub struct Part<'a> {
     pub query: (NodeId, &'a str),
     /// What is compared with it.
     pub key: (NodeId, &'a str),
-    /// What is averaged, if it is not the key.
-    pub value: Option<(NodeId, &'a str)>,
+    /// What is averaged.
+    pub value: (NodeId, &'a str),
     /// The call's argument that says which keys are padding.
     pub padding: &'a str,
     /// The call's argument that says what is left out.
@@ -193,12 +205,16 @@ pub fn declare(args: &Args, prefix: &str) -> Result<Vec<ParamDecl>, ArgError> {
 /// # Errors
 /// If operands or masks do not fit.
 pub fn attention(c: &mut Call<'_>, part: &Part<'_>) -> Result<NodeId, CallError> {
+    Ok(with_weights(c, part)?.0)
+}
+
+/// The attention, and its weights, [N, heads.., T, S].
+fn with_weights(c: &mut Call<'_>, part: &Part<'_>) -> Result<(NodeId, NodeId), CallError> {
     let Sizes { dim, head, heads, kv_heads } = sizes(c.args());
     want_multiple(c, "heads", &dim, &heads)?;
     want_multiple(c, "kv_heads", &heads, &kv_heads)?;
-    let value = part.value.unwrap_or(part.key);
-    want_operands(c, part, value, &dim)?;
-    let [query, key, value] = project(c, part, value.0, &(kv_heads.clone() * head.clone()))?;
+    want_operands(c, part, &dim)?;
+    let [query, key, value] = project(c, part, &(kv_heads.clone() * head.clone()))?;
     let lead = c.b.rank(query) - 2;
     let groups = heads.floor_div(&kv_heads).unwrap_or(Dim::ONE);
     let of_query = if groups.is(1) { vec![heads] } else { vec![kv_heads.clone(), groups] };
@@ -211,7 +227,7 @@ pub fn attention(c: &mut Call<'_>, part: &Part<'_>) -> Result<NodeId, CallError>
     let (seen, bias) = masks(c, part, &scores, lead)?;
     let dropout = c.args().float("dropout");
     let how = Attend { causal: part.causal, scale: None, dropout, seen, bias };
-    let y = attend(c.b, query, key, value, lead + 1, &how)?;
+    let (y, weights) = attend(c.b, query, key, value, lead + 1, &how)?;
     // [N, heads.., T, head] to [N, T, dim].
     let rank = c.b.rank(y);
     let perm: Vec<usize> = (0..lead).chain([rank - 2]).chain(lead..rank - 2).chain([rank - 1]).collect();
@@ -219,7 +235,7 @@ pub fn attention(c: &mut Call<'_>, part: &Part<'_>) -> Result<NodeId, CallError>
     let mut joined = c.b.shape(y)[..lead + 1].to_vec();
     joined.push(dim);
     let y = c.b.reshape(y, &joined)?;
-    Ok(c.linear(&format!("{}out_proj.", part.prefix), y)?)
+    Ok((c.linear(&format!("{}out_proj.", part.prefix), y)?, weights))
 }
 
 /// Requires `part` to divide `whole`, by number or by a fact of the model.
@@ -233,11 +249,11 @@ fn want_multiple(c: &Call<'_>, arg: &str, whole: &Dim, part: &Dim) -> Result<(),
     Err(c.args().error(arg, message).into())
 }
 
-fn want_operands(c: &Call<'_>, part: &Part<'_>, value: (NodeId, &str), dim: &Dim) -> Result<(), CallError> {
+fn want_operands(c: &Call<'_>, part: &Part<'_>, dim: &Dim) -> Result<(), CallError> {
     let features = [dim.clone(), source(c.args(), "kdim"), source(c.args(), "vdim")];
     let lead = c.b.rank(part.query.0);
     for (((node, name), arg), expected) in
-        [part.query, part.key, value].into_iter().zip(["dim", "kdim", "vdim"]).zip(&features)
+        [part.query, part.key, part.value].into_iter().zip(["dim", "kdim", "vdim"]).zip(&features)
     {
         let found = c.b.ty(node).clone();
         c.check_dtype_of(name)?;
@@ -250,8 +266,8 @@ fn want_operands(c: &Call<'_>, part: &Part<'_>, value: (NodeId, &str), dim: &Dim
         c.check_features_of(name, arg, found.rank() - 1, "features", expected)?;
     }
     let ty = |node: NodeId| c.b.ty(node).clone();
-    let (q, k, v) = (ty(part.query.0), ty(part.key.0), ty(value.0));
-    let [at_q, at_k, at_v] = [part.query.1, part.key.1, value.1].map(|name| c.given.input(name));
+    let (q, k, v) = (ty(part.query.0), ty(part.key.0), ty(part.value.0));
+    let [at_q, at_k, at_v] = [part.query.1, part.key.1, part.value.1].map(|name| c.given.input(name));
     let batch = lead - 2;
     if !alike(c.b, &q.shape[..batch], &k.shape[..batch]) {
         let sentence = format!("{{{at_q}}} is {q} and {{{at_k}}} is {k}: the axes before the last two must agree");
@@ -265,8 +281,8 @@ fn want_operands(c: &Call<'_>, part: &Part<'_>, value: (NodeId, &str), dim: &Dim
 }
 
 /// Query, key and value times their matrices. Where operands are the same tensor, one product makes them all.
-fn project(c: &mut Call<'_>, part: &Part<'_>, value: NodeId, narrow_size: &Dim) -> Result<[NodeId; 3], CallError> {
-    let (query, key) = (part.query.0, part.key.0);
+fn project(c: &mut Call<'_>, part: &Part<'_>, narrow_size: &Dim) -> Result<[NodeId; 3], CallError> {
+    let (query, key, value) = (part.query.0, part.key.0, part.value.0);
     let dim = c.args().dim("dim");
     let named = |name: &str| format!("{}{name}", part.prefix);
     let bias = c.param(&named("in_proj_bias"));
