@@ -243,7 +243,13 @@ impl<'a> Resolver<'a, '_> {
                 if let Some(value) = number(&other).filter(|_| expected.rank() == 0) {
                     return Some(self.builder.constant(expected.dtype, value));
                 }
-                let found = self.described(&other);
+                let found = match &other {
+                    Value::List(items) if items.len() > 1 => {
+                        let names = vec!["_"; items.len() - 1].join(", ");
+                        format!("{} values; `let (y, {names}) = ..;` takes the first", items.len())
+                    }
+                    other => self.described(other),
+                };
                 self.error(expr, format!("`{}` returns {}, but this is {found}", function.name, shown(expected)));
                 return None;
             }

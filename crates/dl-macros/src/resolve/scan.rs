@@ -1,7 +1,8 @@
 //! `scan(init, xs, axis = 1, |state, x| ..)`: a loop over slices, whose body is a closure.
 
 use dl_ir::nn::Value;
-use dl_ir::{DType, Dim, NodeId, Type};
+use dl_ir::{DType, Dim, NodeId, Problem, Type};
+use quote::ToTokens;
 use syn::{Expr, ExprCall, ExprClosure, Ident};
 
 use super::Resolver;
@@ -57,7 +58,11 @@ impl<'a> Resolver<'a, '_> {
         let parts = self.scan_parts(frame, expr, call);
         let init = parts.as_ref().and_then(|p| p.init).map(|init| self.several(frame, init, "the initial state"));
         let xs = parts.as_ref().and_then(|p| p.xs).map(|xs| self.several(frame, xs, "what `scan` goes along"));
-        let parts = parts?;
+        let Some(parts) = parts else {
+            // What is in the step may be right.
+            self.use_names(frame, expr.to_token_stream());
+            return None;
+        };
         let reverse = match parts.reverse {
             None => false,
             Some(reverse) => match self.eval(frame, reverse)? {
@@ -100,7 +105,13 @@ impl<'a> Resolver<'a, '_> {
         let joined: Vec<NodeId> = results.as_ref().map(|r| r.nodes.clone()).unwrap_or_default();
         let scanned = match self.builder.close_scan(open, &next, &joined, reverse) {
             Ok(scanned) => scanned,
-            Err(error) => return self.error(&body.body, error.to_string()),
+            Err(error) => {
+                let why = match *error.problem {
+                    Problem::Attr { why, .. } => format!("a step {why}"),
+                    _ => error.to_string(),
+                };
+                return self.error(&body.body, why);
+            }
         };
         let state = init.value(&scanned.carries);
         let Some(results) = results else { return Some(state) };
