@@ -81,6 +81,22 @@ dl::model! {
             x.smooth_l1_los(t)
         }
 
+        pub fn ctc_axes(x: f32[T, N, 5], t: i64[S]) -> f32 {
+            x.ctc_loss(t)
+        }
+
+        pub fn ctc_batch(x: f32[N, T, 5], t: i64[N, S]) -> f32 {
+            x.ctc(t)
+        }
+
+        pub fn ctc_blank(x: f32[T, N, 5], t: i64[N, S]) -> f32 {
+            x.ctc(t, blank = 5)
+        }
+
+        pub fn ctc_lengths(x: f32[T, 3, 5], t: i64[3, 4]) -> f32 {
+            x.ctc(t, target_lengths = [4, 5, 1])
+        }
+
         pub fn not_scalar(x: f32[N], t: f32[N]) -> f32 {
             x.soft_margin(t, reduction = "none")
         }

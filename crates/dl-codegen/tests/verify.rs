@@ -2,9 +2,11 @@
 
 use dl_codegen::kernel::{parse::parse, verify::verify};
 
-/// A kernel of two parts with a float input `b0`, an output `b1`, integers `b2` and the given statements.
+/// A kernel of two parts with a float input `b0`, an output `b1`, integers `b2` and `b3` and the given statements.
 fn kernel(body: &str) -> String {
-    format!("kernel \"k\" parts 2 {{\n b0: f32[20] read\n b1: f32[20] write\n b2: i64[20] read\n{body}\n}}")
+    format!(
+        "kernel \"k\" parts 2 {{\n b0: f32[20] read\n b1: f32[20] write\n b2: i64[20] read b3: i64[20] readwrite\n{body}\n}}"
+    )
 }
 
 fn refusal(body: &str) -> String {
@@ -56,6 +58,12 @@ fn refusals_name_the_rule() {
             "`a` does not depend on the column",
         ),
         ("contract i1 < 2, i2 < 4, i3 in 0..5 lanes n: v0: f32 = b0[i1] * b0[i2*5 + i3 + 1] { }", "spans 1..=20"),
+        ("sort b0[i0*10], b3[i0*11], 10 ascending", "spans 9..=20"),
+        ("sort b0[i0*11], b3[0], 10 descending", "spans 9..=20"),
+        ("sort b0[0], b1[0], 3 ascending", "numbers are sorted, and their positions are i64"),
+        ("sort b3[0], b3[10], 3 ascending", "a row is not sorted in place"),
+        ("sort b0[0], b3[0], 0 ascending", "one element at least"),
+        ("vec i1 in 0..4 { sort b0[0], b3[0], 3 ascending }", "rows are not sorted in vector loops"),
         ("contract i1 < 2, i2 < 4 lanes n: v0: f32 = b0[i1] * b0[i2] { }", "a contraction sums over one loop at least"),
     ];
     for (body, rule) in cases {

@@ -57,6 +57,26 @@ fn losses_explain_what_does_not_fit() {
             "`c` is f32[N, 4]: `negative` must have the same shape",
         ),
         ("triplet_margin", &["f32[N]", "f32[N]", "f32[N]"], &[named("p", 0.0)], "`p` must be above 0"),
+        ("ctc", &["f32[T, N, 5]", "i64[S]"], &[], "takes 2 axes, [N, S], but `b` is i64[S]"),
+        (
+            "ctc",
+            &["f32[N, T, 5]", "i64[N, S]"],
+            &[],
+            "`a` is f32[N, T, 5], [T, N, C], so the target must be i64[T, S], but `b` is i64[N, S]",
+        ),
+        ("ctc", &["f32[T, N, 5]", "i64[N, S]"], &[named("blank", 5)], "class 5 is none of the 5 classes"),
+        (
+            "ctc",
+            &["f32[T, 2, 5]", "i64[2, 3]"],
+            &[named("target_lengths", vec![3, 4])],
+            "every number of `target_lengths` must be from 0 to 3, but one is 4",
+        ),
+        (
+            "ctc",
+            &["f32[T, 2, 5]", "i64[2, 3]"],
+            &[named("input_lengths", vec![3])],
+            "`input_lengths` must have 2 numbers, but it has 1",
+        ),
         ("triplet_margin", &["f32[]", "f32[]", "f32[]"], &[], "vectors, at least 1 axis"),
     ];
     for (name, types, args, message) in cases {
@@ -88,7 +108,7 @@ fn methods_explain_what_does_not_fit() {
         ("tile", &["f32[N]"], &[pos(0)], "every number of repeats must be at least 1, but one is 0"),
         ("broadcast_to", &["f32[3]"], &[infer(), infer()], "`_` keeps the size of an axis"),
         ("movedim", &["f32[2, 3]"], &[pos(vec![0, 1]), pos(0)], "2 axes are moved to 1 places"),
-        ("unflatten", &["f32[N, 7]"], &[pos(1), pos(vec![2, -1])], "does not fall into parts of 2"),
+        ("unflatten", &["f32[N, 7]"], &[pos(1), pos(vec![2, -1])], "does not divide into parts of 2"),
         ("unfold", &["f32[N, 7]"], &[pos(1), pos(8)], "a window of 8 is longer than axis 1, of size 7"),
         ("roll", &["f32[N, 7]"], &[pos(vec![1, 2])], "there must be a shift for each axis, but 2 are given for 1"),
         ("diag", &["f32[2, 3, 4]"], &[], "takes 1 or 2 axes, but `a` is f32[2, 3, 4]"),

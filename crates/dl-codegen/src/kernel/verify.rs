@@ -189,6 +189,9 @@ impl Checker<'_> {
                     self.place(place, true, load, !load)?;
                     self.place(&last, true, load, !load)?;
                 }
+                if from.buf == to.buf {
+                    return Err("a row is not sorted in place".into());
+                }
                 let memory = |place: &Place| self.kernel.bufs[place.buf.0 as usize].dtype;
                 if memory(from) == DType::Bool || memory(to) != DType::I64 {
                     return Err("numbers are sorted, and their positions are i64".into());
