@@ -11,7 +11,8 @@ fn every_sample_infers_a_concrete_type() {
     let facts = Facts::new();
     for &op in Op::ALL {
         let samples = (op.def().samples)();
-        assert!(op == Op::Input || samples.len() >= 2, "{} has too few samples", op.name());
+        let without = op == Op::Input || op.class() == Class::Loop;
+        assert!(without || samples.len() >= 2, "{} has too few samples", op.name());
         for s in &samples {
             assert_eq!(s.args.len(), s.ranges.len(), "{}", op.name());
             let args: Vec<&Type> = s.args.iter().collect();
