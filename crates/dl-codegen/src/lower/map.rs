@@ -4,7 +4,7 @@ use dl_ir::Graph;
 use dl_ir::plan::{Fused, Group};
 
 use super::cx::Cx;
-use super::nest::{Loop, coords, probe, run, split};
+use super::nest::{Block, Loop, coords, probe, run, split};
 use super::{LowerError, LoweredKernel};
 use crate::kernel::Affine;
 
@@ -42,7 +42,12 @@ pub(super) fn nest<'g>(
         let vector = loops.remove(vector);
         loops.push(vector);
     }
-    let extents: Vec<i64> = loops.iter().map(|l: &Loop| l.extent).collect();
+    let mut extents: Vec<i64> = loops.iter().map(|l: &Loop| l.extent).collect();
+    let block = probe.turned(&loops);
+    if let Some(Block { of, size }) = block {
+        extents[of] /= size;
+        extents.insert(loops.len() - 1, size);
+    }
     let split = split(&extents, probe.ns);
     let mut cx = Cx::new(source.0, source.1, source.2, name, split.parts);
     run(&mut cx, &extents, split, &mut |cx, outer, start, count| {
@@ -50,8 +55,12 @@ pub(super) fn nest<'g>(
             let at = vec![Affine::from(0); domain.len()];
             return body(cx, &at);
         }
+        let mut outer = outer.to_vec();
+        if let (Some(Block { of, size }), Some(within)) = (block, block.and_then(|_| outer.pop())) {
+            outer[of] = outer[of].clone() * size + within;
+        }
         cx.vec(count, |cx, var| {
-            let counters = [outer, &[start + var]].concat();
+            let counters = [&outer[..], &[start + var]].concat();
             let at = coords(cx, domain.len(), &loops, &counters);
             body(cx, &at);
         });

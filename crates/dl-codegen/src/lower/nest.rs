@@ -186,6 +186,39 @@ impl Probe {
     }
 }
 
+/// A loop whose iterations are taken in blocks: a copy that turns axes reads along it, and writes along the vector loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    /// The number of the loop.
+    pub of: usize,
+    /// How many iterations a block has; they divide the loop.
+    pub size: i64,
+}
+
+/// The lengths of blocks: their squares fill registers, and their lines stay in the nearest cache.
+const BLOCKS: std::ops::RangeInclusive<i64> = 8..=128;
+
+impl Probe {
+    /// The block to run inside of all loops but the last, the vector loop, if the body only copies and turns axes.
+    pub fn turned(&self, loops: &[Loop]) -> Option<Block> {
+        let [Row { kind: RowKind::Load, coeffs: from, irregular: 0 }, Row { kind: RowKind::Store, coeffs: to, irregular: 0 }] =
+            &self.rows[..]
+        else {
+            return None;
+        };
+        let inner = |l: &Loop| l.axes[l.axes.len() - 1].0;
+        let (vector, outer) = loops.split_last()?;
+        let turns = |l: &Loop| from[inner(l)] == 1 && to[inner(l)] > 1;
+        if from[inner(vector)] <= 1 || to[inner(vector)] != 1 {
+            return None;
+        }
+        let of = outer.iter().position(turns)?;
+        let extent = outer[of].extent;
+        let size = BLOCKS.rev().find(|size| extent % size == 0 && *size < extent)?;
+        Some(Block { of, size })
+    }
+}
+
 /// The coordinates of all axes of a domain of that rank, where `counters` are those of the loops.
 pub(super) fn coords(cx: &mut Cx<'_>, rank: usize, loops: &[Loop], counters: &[Affine]) -> Vec<Affine> {
     let mut coords = vec![Affine::from(0); rank];
