@@ -144,6 +144,7 @@ fn torch_names(name: &str) -> impl Iterator<Item = &'static str> {
         ("input", "x"),
         ("other", "y"),
         ("other", "target"),
+        ("x1", "x"),
         ("x2", "y"),
         ("anchor", "x"),
         ("self", "x"),

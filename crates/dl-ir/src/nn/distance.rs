@@ -12,12 +12,12 @@ use crate::build::{Builder, Built};
 use crate::graph::NodeId;
 use crate::op::Op;
 
-const OTHER: Param = Param::required("target", Kind::Tensor, "the other vectors");
+const OTHER: Param = Param::required("y", Kind::Tensor, "the other vectors");
 
 const COSINE: MethodDef = MethodDef {
     name: "cosine_similarity",
     aliases: &[],
-    doc: "the cosine of the angle between vectors along an axis",
+    doc: "x . y / (|x| |y|), the cosine of the angle between vectors along an axis, which disappears",
     params: &[
         X,
         OTHER,
@@ -30,7 +30,7 @@ const COSINE: MethodDef = MethodDef {
 const DISTANCE: MethodDef = MethodDef {
     name: "pairwise_distance",
     aliases: &[],
-    doc: "the length of x - target + eps along the last axis, in the norm of power p",
+    doc: "the length of x - y + eps along the last axis, in the norm of power p",
     params: &[
         X,
         OTHER,
@@ -55,10 +55,10 @@ pub const LAYERS: &[LayerDef] =
 
 /// The two tensors, which are of one type.
 fn both(b: &Builder, args: &Args) -> Result<(NodeId, NodeId), CallError> {
-    let (x, other) = (args.tensor("x"), args.tensor("target"));
+    let (x, other) = (args.tensor("x"), args.tensor("y"));
     floats(b, args.input("x"), x)?;
     if b.dtype(x) != b.dtype(other) || !alike(b, b.shape(x), b.shape(other)) {
-        let (at_x, at) = (args.input("x"), args.input("target"));
+        let (at_x, at) = (args.input("x"), args.input("y"));
         let sentence = format!("{{{at_x}}} is {} and {{{at}}} is {}: they must be of one type", b.ty(x), b.ty(other));
         return Err(CallError::Inputs(sentence));
     }

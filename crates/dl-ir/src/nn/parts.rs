@@ -6,7 +6,6 @@ use super::error::CallError;
 use super::index::{AXIS, INDEX, take, whole_numbers};
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
-use super::value::Value;
 use crate::attrs::Attrs;
 use crate::build::Builder;
 use crate::dim::Dim;
@@ -42,9 +41,6 @@ methods! {
     "movedim" ["moveaxis"], [X, Param::required("source", Kind::Axes, "the axes that are moved"),
         Param::required("destination", Kind::Axes, "where each of them stands in the result")],
         "axes moved to other places, the others in their order", movedim;
-    "unflatten" [], [X, Param::required("axis", Kind::Axis, "the axis"),
-        Param::required("sizes", Kind::ShapeInfer, "the axes in its place; one size may be `_`")],
-        "one axis as several", unflatten;
     "unfold" [], [X, Param::required("axis", Kind::Axis, "the axis; -1 is the last"),
         Param::required("size", Kind::Int, "the size of a window"),
         Param::optional("step", Kind::Int, Default::Int(1), "how far apart windows begin")],
@@ -186,28 +182,6 @@ fn movedim(b: &mut Builder, args: &Args) -> Made {
     let place = |at: usize| to.iter().position(|&t| t == at).map(|i| from[i]);
     let perm: Vec<usize> = (0..rank).filter_map(|at| place(at).or_else(|| rest.next())).collect();
     made(b.transpose(x, &perm))
-}
-
-fn unflatten(b: &mut Builder, args: &Args) -> Made {
-    let x = args.tensor("x");
-    let axis = args.axis("axis", b.rank(x))?;
-    let size = b.shape(x)[axis].clone();
-    let is_open = |v: &Value| matches!(v, Value::Infer) || matches!(v, Value::Int(d) if d.is(-1));
-    let items = args.list("sizes");
-    let known = |v: &Value| if let Value::Int(d) = v { d.clone() } else { Dim::ONE };
-    let product = items.iter().filter(|v| !is_open(v)).fold(Dim::ONE, |n, v| n * known(v));
-    let open = match items.iter().filter(|v| is_open(v)).count() {
-        0 => Dim::ONE,
-        1 => size.floor_div(&product).unwrap_or(Dim::ONE),
-        _ => return Err(args.error("sizes", "only one size can be `_`").into()),
-    };
-    if product.as_const().is_some_and(|c| c < 1) || !b.graph.facts.equal(&(open.clone() * product.clone()), &size) {
-        let message = format!("axis {axis} has size {size}, which does not fall into parts of {product}");
-        return Err(args.error("sizes", message).into());
-    }
-    let mut shape = b.shape(x).to_vec();
-    shape.splice(axis..=axis, items.iter().map(|v| if is_open(v) { open.clone() } else { known(v) }));
-    made(b.reshape(x, &shape))
 }
 
 fn unfold(b: &mut Builder, args: &Args) -> Made {

@@ -44,11 +44,6 @@ table! {
         Param::optional("swap", Kind::Bool, Default::Bool(false),
             "whether the distance from the positive to the negative counts where it is less"), REDUCTION],
         "max(0, margin + |x - positive| - |x - negative|), with p-norms along the last axis", triplet_margin;
-    "pairwise_distance" [], [X, Param::required("y", Kind::Tensor, "the other vectors"),
-        Param::optional("p", Kind::Float, Default::Float(2.0), "the order of the distance"),
-        Param::optional("eps", Kind::Float, Default::Float(1e-6), "added to differences"),
-        Param::optional("keep", Kind::Bool, Default::Bool(false), "whether the last axis stays, with size 1")],
-        "the p-norm of x - y + eps along the last axis", pairwise_distance;
 }
 
 /// The signs that are the target, as numbers of `like`'s type. `like` is operand 0 itself, or has one element for each
@@ -178,14 +173,14 @@ fn cosine_embedding(b: &mut Builder, args: &Args) -> Made {
 }
 
 /// The p-norm of `x - y + eps` along the last axis.
-fn distance(b: &mut Builder, args: &Args, x: NodeId, y: NodeId, keep: bool) -> Result<NodeId, CallError> {
+fn distance(b: &mut Builder, args: &Args, x: NodeId, y: NodeId) -> Result<NodeId, CallError> {
     let difference = b.sub(x, y)?;
     let difference = shift(b, difference, args.float("eps"))?;
     let Some(last) = b.rank(difference).checked_sub(1) else {
         let (expected, found) = ("vectors, at least 1 axis".to_string(), b.ty(x).clone());
         return Err(CallError::Rank { input: 0, expected, found, fix: None });
     };
-    Ok(p_norm(b, difference, args.float("p"), &[last], keep)?)
+    Ok(p_norm(b, difference, args.float("p"), &[last], false)?)
 }
 
 fn triplet_margin(b: &mut Builder, args: &Args) -> Made {
@@ -193,22 +188,14 @@ fn triplet_margin(b: &mut Builder, args: &Args) -> Made {
     floats(b, 0, x)?;
     above_zero(args, "p")?;
     let (positive, negative) = (like_x(b, args, "positive", 1)?, like_x(b, args, "negative", 2)?);
-    let near = distance(b, args, x, positive, false)?;
-    let mut far = distance(b, args, x, negative, false)?;
+    let near = distance(b, args, x, positive)?;
+    let mut far = distance(b, args, x, negative)?;
     if args.bool("swap") {
-        let other = distance(b, args, positive, negative, false)?;
+        let other = distance(b, args, positive, negative)?;
         far = b.min(far, other)?;
     }
     let difference = b.sub(near, far)?;
     let rest = shift(b, difference, args.float("margin"))?;
     let loss = positive_part(b, rest)?;
     reduced(b, loss, args)
-}
-
-fn pairwise_distance(b: &mut Builder, args: &Args) -> Made {
-    let x = args.tensor("x");
-    floats(b, 0, x)?;
-    above_zero(args, "p")?;
-    let y = like_x(b, args, "y", 1)?;
-    Ok(distance(b, args, x, y, args.bool("keep"))?.into())
 }
