@@ -51,18 +51,27 @@ mod recurrent;
 mod reduce;
 mod resample;
 mod source;
+mod torch;
 mod transformer;
 mod value;
 
-pub use args::{Args, bind};
+pub use args::{Args, TORCH_ARGUMENTS, bind};
 pub use error::{ArgError, CallError};
 pub use layer::{Body, Call, Layer, LayerDef, Passes};
 pub use method::MethodDef;
 pub use params::{Default, Kind, Param, signature};
+pub use torch::torch_name;
 pub use value::{Given, Value};
 
+/// The entries of each file, with its name.
+type Tables<T> = &'static [(&'static str, &'static [T])];
+
+macro_rules! tables {
+    ($($table:path),* $(,)?) => { &[$((stringify!($table), $table)),*] };
+}
+
 /// The methods and functions, a slice a file.
-const METHODS: &[&[MethodDef]] = &[
+const METHODS: Tables<MethodDef> = tables![
     elementwise::METHODS,
     math::METHODS,
     activation::METHODS,
@@ -93,7 +102,7 @@ const METHODS: &[&[MethodDef]] = &[
 ];
 
 /// The layers, a slice a file.
-const LAYERS: &[&[LayerDef]] = &[
+const LAYERS: Tables<LayerDef> = tables![
     linear::LAYERS,
     conv::LAYERS,
     conv_transpose::LAYERS,
@@ -116,12 +125,22 @@ const LAYERS: &[&[LayerDef]] = &[
 
 /// Every method and function.
 pub fn methods() -> impl Iterator<Item = &'static MethodDef> {
-    METHODS.iter().copied().flatten()
+    METHODS.iter().flat_map(|(_, table)| *table)
 }
 
 /// Every layer, those that are methods without parameters included.
 pub fn layers() -> impl Iterator<Item = &'static LayerDef> {
-    LAYERS.iter().copied().flatten()
+    LAYERS.iter().flat_map(|(_, table)| *table)
+}
+
+/// Every method and function, by the file that defines it: `reduce`, `loss::margins`.
+pub fn method_tables() -> impl Iterator<Item = (&'static str, &'static [MethodDef])> {
+    METHODS.iter().map(|(name, table)| (name.trim_end_matches("::METHODS"), *table))
+}
+
+/// Every layer, by the file that defines it: `conv`.
+pub fn layer_tables() -> impl Iterator<Item = (&'static str, &'static [LayerDef])> {
+    LAYERS.iter().map(|(name, table)| (name.trim_end_matches("::LAYERS"), *table))
 }
 
 /// The method or function of that name or alias.

@@ -152,7 +152,7 @@ pub const METHODS: &[MethodDef] = &[
     },
     MethodDef {
         name: "size",
-        aliases: &["dim"],
+        aliases: &[],
         doc: "the size of an axis, as a number",
         params: &[X, Param::required("axis", Kind::Axis, "the axis; -1 is the last")],
         build: |b, a| {
@@ -162,7 +162,7 @@ pub const METHODS: &[MethodDef] = &[
     },
     MethodDef {
         name: "rank",
-        aliases: &["ndim"],
+        aliases: &["dim", "ndim", "ndimension"],
         doc: "the number of axes",
         params: &[X],
         build: |b, a| Ok(Value::Int(Dim::from(b.rank(a.tensor("x"))))),
