@@ -51,9 +51,9 @@ activations! {
     CELU "Celu", "celu" [], [number("alpha", 1.0, "the distance of the lower limit from 0")],
         "x where positive, else alpha * (e^(x / alpha) - 1)", |b, a| elu(b, a, 1.0, a.float("alpha"), a.float("alpha"));
     SELU "Selu", "selu" [], [],
-        "the self-normalising exponential linear unit", |b, a| elu(b, a, SELU_SCALE, SELU_ALPHA, 1.0);
+        "1.0507 * (x where positive, else 1.6733 * (e^x - 1)), which keeps mean 0 and variance 1 (Klambauer et al. 2017)", |b, a| elu(b, a, SELU_SCALE, SELU_ALPHA, 1.0);
     GELU "Gelu", "gelu" [], [APPROXIMATE],
-        "x * Phi(x), with the normal distribution's Phi", gelu_of;
+        "x * Phi(x), with the distribution function of normal numbers: x / 2 * (1 + erf(x / sqrt(2)))", gelu_of;
     SILU "Silu", "silu" ["swish"], [], "x * sigmoid(x)", |b, a| on_floats(b, a, silu);
     MISH "Mish", "mish" [], [], "x * tanh(softplus(x))", |b, a| on_floats(b, a, mish);
     SOFTPLUS "Softplus", "softplus" [], [], "log(1 + e^x)", |b, a| on_floats(b, a, softplus);

@@ -40,24 +40,25 @@ macro_rules! table {
 use table;
 
 table! {
-    "mse" ["mse_loss"], [X, TARGET, REDUCTION], "the squared error", |b, a| pairwise(b, a, |b, x, t, _| {
+    "mse" ["mse_loss"], [X, TARGET, REDUCTION], "the squared error, (x - target)^2", |b, a| pairwise(b, a, |b, x, t, _| {
         let d = b.sub(x, t)?;
         Ok(b.mul(d, d)?)
     });
-    "l1" ["l1_loss", "mae"], [X, TARGET, REDUCTION], "the absolute error", |b, a| pairwise(b, a, absolute);
+    "l1" ["l1_loss", "mae"], [X, TARGET, REDUCTION], "the absolute error, |x - target|", |b, a| pairwise(b, a, absolute);
     "smooth_l1" ["smooth_l1_loss"], [X, TARGET,
         knee("beta", "where the parabola meets the line; 0 gives the absolute error"), REDUCTION],
-        "the absolute error, less beta / 2, rounded off to a parabola below beta", smooth_l1;
+        "d^2 / (2 * beta) where d, which is |x - target|, is below beta, else d - beta / 2", smooth_l1;
     "huber" ["huber_loss"], [X, TARGET, knee("delta", "where the parabola meets the line, above 0"), REDUCTION],
-        "half the squared error up to delta, linear beyond", huber;
+        "d^2 / 2 where d, which is |x - target|, is below delta, else delta * (d - delta / 2)", huber;
     "bce" ["binary_cross_entropy"], [X, TARGET, ELEMENT_WEIGHT, REDUCTION],
-        "the binary cross entropy of probabilities; logarithms are held at -100", |b, a| pairwise(b, a, bce);
+        "-(target * log(x) + (1 - target) * log(1 - x)), the binary cross entropy of probabilities x; logarithms are held at \
+         -100", |b, a| pairwise(b, a, bce);
     "bce_with_logits" ["binary_cross_entropy_with_logits"], [X, TARGET,
         Param::optional("pos_weight", Kind::Operand, Default::Absent, "the weight of positive targets, broadcast"),
         ELEMENT_WEIGHT, REDUCTION],
-        "the binary cross entropy of sigmoid(x)", |b, a| pairwise(b, a, bce_with_logits);
+        "`bce` of sigmoid(x), without its overflow; the first part times `pos_weight`", |b, a| pairwise(b, a, bce_with_logits);
     "multilabel_soft_margin" ["multilabel_soft_margin_loss"], [X, TARGET, ELEMENT_WEIGHT, REDUCTION],
-        "the mean over the last axis of the binary cross entropy of sigmoid(x)", multilabel_soft_margin;
+        "the mean over the last axis of `bce` of sigmoid(x): [.., C] to [..]", multilabel_soft_margin;
     "focal" ["focal_loss", "sigmoid_focal_loss"], [X, TARGET,
         Param::optional("alpha", Kind::Float, Default::Float(0.25),
             "the weight of positive targets, that of negative ones being 1 - alpha; below 0 for no weights"),

@@ -54,7 +54,7 @@ pub const LAYERS: &[LayerDef] = &[
     }),
     LayerDef::own(
         "LayerNorm",
-        "the last axes, of the given shape, to mean 0 and variance 1",
+        "the last axes, of the given shape, to mean 0 and variance 1 (Ba et al. 2016)",
         &[
             Param::required("shape", Kind::Shape, "the size of the last axis, or of the last axes"),
             eps(1e-5),
@@ -66,14 +66,14 @@ pub const LAYERS: &[LayerDef] = &[
     ),
     LayerDef::own(
         "RmsNorm",
-        "the last axes, of the given shape, divided by their root mean square",
+        "x / sqrt(mean(x^2) + eps) * weight, the mean over the last axes, of the given shape (Zhang & Sennrich 2019)",
         &[Param::required("shape", Kind::Shape, "the size of the last axis, or of the last axes"), eps(1e-6), AFFINE],
         |a| declare_last(a, a.bool("affine"), false),
         call_rms_norm,
     ),
     LayerDef::own(
         "GroupNorm",
-        "groups of the channels (axis 1) of each element of the batch to mean 0 and variance 1",
+        "groups of the channels (axis 1) of each element of the batch to mean 0 and variance 1 (Wu & He 2018)",
         &[
             Param::required("groups", Kind::Int, "how many groups"),
             Param::required("channels", Kind::Dim, "channels of x, axis 1"),

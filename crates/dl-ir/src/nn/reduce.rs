@@ -38,11 +38,11 @@ reductions! {
     "max" ["amax"], [AXES, KEEP], "the largest over axes; NaN if there is one", |b, a| fold(b, a, Op::ReduceMax);
     "min" ["amin"], [AXES, KEEP], "the smallest over axes; NaN if there is one", |b, a| fold(b, a, Op::ReduceMin);
     "mean" [], [AXES, KEEP], "the mean over axes", |b, a| on_floats(b, a, |b, x, over, keep| b.mean(x, over, keep));
-    "var" [], [AXES, CORRECTION, KEEP], "the variance over axes", |b, a| {
+    "var" [], [AXES, CORRECTION, KEEP], "the variance over axes: sum((x - mean)^2) / (count - correction)", |b, a| {
         let correction = a.int("correction");
         on_floats(b, a, |b, x, over, keep| variance(b, x, over, correction, keep))
     };
-    "std" [], [AXES, CORRECTION, KEEP], "the standard deviation over axes", |b, a| {
+    "std" [], [AXES, CORRECTION, KEEP], "the standard deviation over axes, sqrt(var(x))", |b, a| {
         let correction = a.int("correction");
         on_floats(b, a, |b, x, over, keep| {
             let var = variance(b, x, over, correction, keep)?;

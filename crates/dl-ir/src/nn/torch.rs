@@ -39,7 +39,7 @@ const NAMES: &[(&str, &str)] = &[
          multilabel_soft_margin=multilabel_soft_margin_loss kl_div poisson_nll=poisson_nll_loss \
          gaussian_nll=gaussian_nll_loss cross_entropy nll=nll_loss multi_margin=multi_margin_loss \
          soft_margin=soft_margin_loss hinge_embedding=hinge_embedding_loss margin_ranking=margin_ranking_loss \
-         cosine_embedding=cosine_embedding_loss triplet_margin=triplet_margin_loss",
+         cosine_embedding=cosine_embedding_loss triplet_margin=triplet_margin_loss ctc=ctc_loss",
     ),
     (
         "torch",
@@ -62,7 +62,7 @@ const NAMES: &[(&str, &str)] = &[
     (
         NOWHERE,
         "BatchNorm GlobalAvgPool GlobalMaxPool GumbelSoftmax PositionalEncoding LearnedPositionalEncoding \
-         global_avg_pool global_max_pool positional_encoding sinusoids rope dice hinge",
+         global_avg_pool global_max_pool positional_encoding sinusoids rope dice hinge l1_penalty l2_penalty",
     ),
 ];
 

@@ -59,7 +59,7 @@ pub fn prose(text: &str) -> String {
     let mut in_code = false;
     for c in text.chars() {
         in_code ^= c == '`';
-        if c == '|' || !in_code && "[]<>*".contains(c) {
+        if c == '|' || !in_code && "[]<*".contains(c) {
             out.push('\\');
         }
         out.push(c);

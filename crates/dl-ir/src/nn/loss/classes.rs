@@ -36,9 +36,9 @@ const SMOOTHING: Param = Param::optional(
 
 table! {
     "cross_entropy" [], [X, CLASSES, IGNORE, SMOOTHING, REDUCTION, WEIGHT, CLASS_AXIS],
-        "the negative log-probability of the right class, from logits", |b, a| classes(b, a, true);
+        "-log(softmax(x)) at the right class, from logits: x is [N, C, ..], the target [N, ..]", |b, a| classes(b, a, true);
     "nll" ["nll_loss"], [X, CLASSES, IGNORE, REDUCTION, WEIGHT, CLASS_AXIS],
-        "the negative log-probability of the right class, from log-probabilities", |b, a| classes(b, a, false);
+        "-x at the right class, from log-probabilities: x is [N, C, ..], the target [N, ..]", |b, a| classes(b, a, false);
     "multi_margin" ["multi_margin_loss"], [X, NUMBERS,
         Param::optional("p", Kind::Int, Default::Int(1), "the power of what a class is too near, 1 or 2"),
         Param::optional("margin", Kind::Float, Default::Float(1.0), "how far the right class should be above the others"),
