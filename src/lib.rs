@@ -1,5 +1,9 @@
 //! Deep learning in Rust: networks declared in [`model!`], checked at compile time, compiled for the CPU at hand.
 //!
+//! The [`guide`] is the reference of the language: its items and expressions, [layers](guide::layers),
+//! [methods and functions of tensors](guide::tensors), [losses](guide::losses), [optimizers and
+//! schedules](guide::training), and what is what [coming from PyTorch](guide::from_pytorch).
+//!
 //! [`data`], [`metrics`], [`progress`] and [`schedule`] help with training, [`optim`] holds the optimizers and says how to
 //! write one; the [`prelude`] brings in what almost every program uses.
 
@@ -48,9 +52,7 @@ pub use ndarray;
 ///
 /// | item | meaning |
 /// | --- | --- |
-/// | `let name = Layer(..);` | a layer; its parameters are named as in PyTorch: `name.weight` |
-/// | `let name = [A, B(..), C];` | layers applied in order: `name.0.weight`, .. |
-/// | `let name = [Layer(..); 4];` | four layers in a row, each with its own parameters |
+/// | `let name = Layer(..);` | a [layer](guide::layers), a sequence `[A, B(..), C]` or a repetition `[Layer(..); 4]` |
 /// | `const NAME = 8;` | a number |
 /// | `dim NAME;` | a size that is an argument of `new`, under its name in lower case, before the seed |
 /// | `dtype f64;` | the element type of all parameters and buffers, `f32` if left out |
@@ -60,14 +62,17 @@ pub use ndarray;
 /// | `#[train] pub fn loss(..) -> f32 { .. }` | also makes `train_loss(&mut optimizer, ..)`, in training mode, and `grad_loss(..)`, in evaluation mode |
 /// | `#[train(only = head)]` | updates only the parameters of `head`; several names are separated by commas |
 ///
-/// Upper-case names in shapes that are not declared are symbolic dimensions, bound by the arguments of each call. Bodies
-/// are Rust expressions: operators broadcast as in NumPy, methods and functions take arguments by position or by name
+/// Parameters are named as in PyTorch: `name.weight`, `name.0.weight`. Upper-case names in shapes that are not declared are
+/// symbolic dimensions, bound by the arguments of each call. Bodies are Rust expressions: operators broadcast as in
+/// NumPy, [methods and functions](guide::tensors) and [losses](guide::losses) take arguments by position or by name
 /// (`x.max_pool2d(2, stride = 1)`), and calling a layer twice shares its weights.
+/// `scan(init, xs, axis = 1, |state, x| ..)` is a loop along an axis; the [`guide`] says more of it and of everything else.
 ///
 /// # Methods of the struct
 ///
-/// `new(sizes.., seed)` and `with_options(sizes.., seed, options)`; for each public function `f` a method `f` and `explain_f`, which tells what it was compiled to;
-/// for those with `#[train]` also `train_f`, `grad_f` and `explain_train_f(&optimizer, ..)`; and those of [`Model`], to which the struct
+/// `new(sizes.., seed)` and `with_options(sizes.., seed, options)`; for each public function `f` a method `f`, `f_into`,
+/// which writes over arrays that are there, and `explain_f`, which tells what it was compiled to; for those with
+/// `#[train]` also `train_f`, `grad_f` and `explain_train_f(&optimizer, ..)`; and those of [`Model`], to which the struct
 /// dereferences: `save`, `load`, `summary`, `parameters`. Arguments are references to `ndarray` arrays or views of the
 /// declared rank and element type, scalars are plain numbers.
 #[macro_export]
@@ -98,6 +103,8 @@ pub mod prelude {
     pub use dl_train::schedule::{CosineAnnealingLr, LinearLr, OneCycleLr, ReduceLrOnPlateau, Schedule, StepLr};
     pub use ndarray::{Array1, Array2, Array3, Array4};
 }
+
+pub mod guide;
 
 /// The program of the README compiles.
 #[cfg(doctest)]
