@@ -9,7 +9,7 @@ use syn::{BinOp, Expr, ExprBinary, ExprCast, ExprPath, Ident, Lit, RangeLimits, 
 use super::Resolver;
 use super::args::{Site, Written};
 use super::scope::{ScopeId, lone_ident};
-use super::value::{Arithmetic, FLOAT_METHODS, arithmetic, float_method, number};
+use super::value::{Arithmetic, FLOAT_METHODS, arithmetic, float_method, number, rust_constant};
 use crate::diag::{did_you_mean, nearest, source_text};
 
 /// The evaluation of one function body, or of one expression outside of functions.
@@ -150,9 +150,13 @@ impl<'a> Resolver<'a, '_> {
     }
 
     fn path(&mut self, frame: &Frame<'a>, path: &'a ExprPath) -> Option<Value> {
+        if let Some(value) = rust_constant(&path.path) {
+            return Some(Value::Float(value));
+        }
         let Some(ident) = path.path.get_ident() else {
-            return self
-                .error(path, "names in a model have one part: it sees its own layers, constants and arguments only");
+            let message = "names in a model have one part: it sees its own layers, constants and arguments, and constants of \
+                           floats such as `f32::INFINITY`";
+            return self.error(path, message);
         };
         if let Some(local) = frame.local(ident) {
             let (name, value) = (local.name, local.value.clone());

@@ -37,6 +37,12 @@ fn error(items: &str) -> (String, String) {
     errors.remove(0)
 }
 
+/// The values of the constants in the first function.
+fn constants(module: &Module) -> Vec<f64> {
+    let nodes = module.functions[0].graph.nodes.iter().filter(|n| n.op == dl_ir::Op::Const);
+    nodes.flat_map(|n| n.attrs.get_scalars("values").iter().map(|v| v.as_f64())).collect()
+}
+
 fn names(module: &Module) -> Vec<&str> {
     module.params.iter().map(|p| p.name.as_str()).collect()
 }
@@ -271,12 +277,19 @@ fn numbers_are_computed_at_compile_time() {
             pub fn scale(x: f32[N, DIM]) -> f32[N, DIM] { x * RATE * 2.0.powf(2.0) + DIM }
         }",
     );
-    let values: Vec<f64> = module.functions[0]
-        .graph
-        .nodes
-        .iter()
-        .filter(|n| n.op == dl_ir::Op::Const)
-        .flat_map(|n| n.attrs.get_scalars("values").iter().map(|v| v.as_f64()))
-        .collect();
-    assert_eq!(values, [0.25, 4.0, 16.0]);
+    assert_eq!(constants(&module), [0.25, 4.0, 16.0]);
+}
+
+#[test]
+fn constants_of_rusts_floats_are_numbers() {
+    let module = module(
+        "model Net {
+            const TURN = std::f32::consts::TAU;
+            pub fn hide(x: f32[N], mask: bool[N]) -> f32[N] { (TURN * x).masked_fill(mask, -f32::INFINITY) }
+        }",
+    );
+    assert_eq!(constants(&module), [std::f64::consts::TAU, f64::NEG_INFINITY].map(|c| f64::from(c as f32)));
+    let (place, message) = error("pub fn hide(x: f32[N]) -> f32[N] { x + f32::INFINITI }");
+    assert_eq!(place, "f32::INFINITI");
+    assert!(message.contains("constants of floats such as `f32::INFINITY`"), "{message}");
 }

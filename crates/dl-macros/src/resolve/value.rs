@@ -12,6 +12,32 @@ pub fn number(value: &Value) -> Option<f64> {
     }
 }
 
+/// A constant of Rust's floats, such as `f32::INFINITY` or `std::f64::consts::PI`. Of those that depend on the type the one
+/// of that type.
+pub fn rust_constant(path: &syn::Path) -> Option<f64> {
+    use std::f64::consts;
+
+    let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+    let names: Vec<&str> =
+        names.iter().map(String::as_str).skip_while(|name| matches!(*name, "std" | "core")).collect();
+    Some(match names[..] {
+        ["f32" | "f64", "INFINITY"] => f64::INFINITY,
+        ["f32" | "f64", "NEG_INFINITY"] => f64::NEG_INFINITY,
+        ["f32", "MAX"] => f32::MAX.into(),
+        ["f64", "MAX"] => f64::MAX,
+        ["f32", "MIN"] => f32::MIN.into(),
+        ["f64", "MIN"] => f64::MIN,
+        ["f32", "EPSILON"] => f32::EPSILON.into(),
+        ["f64", "EPSILON"] => f64::EPSILON,
+        ["f32" | "f64", "consts", "PI"] => consts::PI,
+        ["f32" | "f64", "consts", "TAU"] => consts::TAU,
+        ["f32" | "f64", "consts", "E"] => consts::E,
+        ["f32" | "f64", "consts", "LN_2"] => consts::LN_2,
+        ["f32" | "f64", "consts", "SQRT_2"] => consts::SQRT_2,
+        _ => return None,
+    })
+}
+
 /// An arithmetic operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
