@@ -16,6 +16,7 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use crate::error::{Error, Result};
 use crate::memory::{Tensor, type_name};
+use crate::widen::widened;
 
 #[cfg(target_endian = "big")]
 compile_error!("safetensors files hold little-endian numbers, and are read and written as they are");
@@ -36,7 +37,8 @@ pub struct LoadReport {
     pub unexpected: Vec<String>,
     /// Tensors of both, of different shapes.
     pub misshapen: Vec<Misfit>,
-    /// Tensors of both, of equal shapes but different element types.
+    /// Tensors of both, of equal shapes but different element types. Floats of fewer bits than the model's, such as
+    /// those of `model.half()`, are no such ones: they are taken, as none of their values changes.
     pub wrong_dtype: Vec<Misfit>,
 }
 
@@ -178,7 +180,7 @@ impl Checkpoint {
             };
             if found.shape() != tensor.shape {
                 report.misshapen.push(misfit());
-            } else if dtype_of(found.dtype()) != Some(tensor.dtype) {
+            } else if widened(&[], found.dtype(), tensor.dtype).is_none() {
                 report.wrong_dtype.push(misfit());
             } else {
                 report.loaded.push(name.to_string());
@@ -197,7 +199,9 @@ impl Checkpoint {
         }
         for (name, tensor) in tensors.iter_mut().filter(|(name, _)| report.loaded.iter().any(|l| l == name)) {
             let found = file.tensor(name).map_err(|e| self.corrupt(e))?;
-            copy_elements(tensor, found.data());
+            if let Some(bytes) = widened(found.data(), found.dtype(), tensor.dtype) {
+                copy_elements(tensor, &bytes);
+            }
         }
         Ok(report)
     }

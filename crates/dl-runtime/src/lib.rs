@@ -27,6 +27,7 @@ mod program;
 mod prologue;
 mod rounds;
 mod summary;
+mod widen;
 
 pub use array::{AnyArray, Element, Gradients, IntoArg, Outputs, spare};
 pub use checkpoint::{LoadReport, Misfit};

@@ -240,6 +240,15 @@ impl Model {
     /// Loads all parameters and buffers from a safetensors file, which must hold exactly these. A file that
     /// [`save`](Model::save) wrote also restores the random numbers, so that training goes on as if it had not stopped.
     ///
+    /// PyTorch's weights come by their names, with `num_batches_tracked` left out and half precision widened. In Python,
+    /// with `from safetensors.torch import save_file`:
+    ///
+    /// ```python
+    /// save_file({k: v.contiguous().clone() for k, v in torch.load("model.pt", weights_only=True).items()}, "model.safetensors")
+    /// ```
+    ///
+    /// or the same with `model.state_dict()`.
+    ///
     /// Errors: [`Error::Io`], [`Error::CorruptCheckpoint`], and [`Error::CheckpointMismatch`] with everything that does
     /// not fit. The model is then unchanged.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {

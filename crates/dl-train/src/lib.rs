@@ -1,6 +1,6 @@
 //! Training with `dl`: data sets, metrics, progress, learning rates.
 //!
-//! - [`data`]: sets of samples read in shuffled batches, and MNIST from its files.
+//! - [`data`]: sets of samples read in shuffled batches, MNIST from its files, and text.
 //! - [`metrics`]: how good predictions are, by the definitions of scikit-learn.
 //! - [`progress`]: a progress bar with the running loss.
 //! - [`schedule`]: learning rates that change as training goes on.

@@ -68,6 +68,24 @@ pub enum DataError {
         /// Each part's name and number of samples.
         parts: Vec<(String, usize)>,
     },
+    /// A text has a character without a number.
+    Character {
+        /// Where it stands, in characters from 0.
+        at: usize,
+        /// Which it is.
+        character: char,
+        /// How many have a number.
+        known: usize,
+    },
+    /// There are no windows like these.
+    Window {
+        /// The numbers of a window.
+        length: usize,
+        /// The numbers from one window's start to the next.
+        stride: usize,
+        /// All numbers.
+        tokens: usize,
+    },
 }
 
 impl fmt::Display for DataError {
@@ -121,6 +139,18 @@ impl fmt::Display for DataError {
                     write!(f, "{} {name} has {samples}", if i == 0 { "" } else { "," })?;
                 }
                 Ok(())
+            }
+            Self::Character { at, character, known } => {
+                write!(f, "character {at} of the text, {character:?}, is not one of the {known} that have numbers; ")?;
+                write!(f, "make `Characters` of all texts together")
+            }
+            Self::Window { length, stride, .. } if *length == 0 || *stride == 0 => {
+                write!(f, "windows need a length and a stride of at least 1, but these are {length} and {stride}")
+            }
+            Self::Window { length, tokens, .. } => {
+                let least = length.saturating_add(1);
+                write!(f, "windows of {length} numbers, each with the one that follows, need at least {least}, ")?;
+                write!(f, "but there are {tokens}; use shorter ones")
             }
         }
     }

@@ -21,7 +21,9 @@ mod batches;
 mod error;
 mod idx;
 mod mnist;
+mod text;
 
 pub use batches::{Batches, Dataset, Order, Zip, Zippable, zip};
 pub use error::DataError;
 pub use mnist::{Digits, Mnist};
+pub use text::{Characters, Windows};
