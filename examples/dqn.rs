@@ -67,7 +67,7 @@ fn main() -> std::process::ExitCode {
         let (mut agent, mut random) = (Agent::new(Seed(seed))?, Random(seed));
         copy_to_target(&mut agent)?;
         let mut adam = Adam::new(1e-3).clip_norm(10.0);
-        let schedule = LinearLr::new(1e-3, steps as u64)?.start_factor(1.0)?.end_factor(0.05)?;
+        let schedule = LinearLr::new(1e-3)?.start_factor(1.0)?.end_factor(0.0)?.total_iters(steps as u64)?;
         let mut memory: Vec<(Cart, usize, Cart, bool)> = vec![];
         let (mut cart, mut age) = (Cart::new(&mut random), 0);
         for step in 0..steps {
@@ -82,8 +82,8 @@ fn main() -> std::process::ExitCode {
             if memory.len() >= 1000 {
                 let batch: Vec<_> = (0..128).map(|_| memory[random.below(memory.len())]).collect();
                 let (states, nexts) = (array(batch.iter().map(|b| b.0)), array(batch.iter().map(|b| b.2)));
-                let actions = batch.iter().map(|b| b.1 as i64).collect();
-                let alive = batch.iter().map(|b| f32::from(u8::from(b.3))).collect();
+                let actions: Array1<i64> = batch.iter().map(|b| b.1 as i64).collect();
+                let alive: Array1<f32> = batch.iter().map(|b| f32::from(u8::from(b.3))).collect();
                 adam.lr = schedule.lr(step as u64);
                 agent.train_loss(&mut adam, &states, &actions, &nexts, &alive)?;
             }
@@ -120,7 +120,8 @@ fn play(agent: &Agent, episodes: usize, random: &mut Random) -> dl::Result<f64> 
     let mut carts: Vec<Cart> = (0..episodes).map(|_| Cart::new(random)).collect();
     let mut returns = vec![0.0; episodes];
     for _ in 0..500 {
-        for ((cart, action), total) in carts.iter_mut().zip(best(agent, &carts.clone())?).zip(&mut returns) {
+        let actions = best(agent, &carts)?;
+        for ((cart, action), total) in carts.iter_mut().zip(actions).zip(&mut returns) {
             if cart.stands() {
                 *cart = cart.push(action);
                 *total += 1.0;
