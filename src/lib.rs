@@ -4,7 +4,8 @@
 //! [methods and functions of tensors](guide::tensors), [losses](guide::losses), [optimizers and
 //! schedules](guide::training), and what is what [coming from PyTorch](guide::from_pytorch).
 //!
-//! [`data`], [`metrics`], [`progress`] and [`schedule`] help with training, [`optim`] holds the optimizers and says how to
+//! [`data`], [`metrics`], [`picture`], [`progress`] and [`schedule`] help with training, [`optim`] holds the optimizers and
+//! says how to
 //! write one; the [`prelude`] brings in what almost every program uses.
 
 pub use dl_runtime::{
@@ -12,7 +13,7 @@ pub use dl_runtime::{
     IntoArg, Isa, Lamb, Lion, LoadReport, Misfit, Model, NAdam, Optimizer, Options, Parameter, Phases, Pool, RAdam,
     Result, RmsProp, Seed, Sgd, Summary, SummaryRow, optim,
 };
-pub use dl_train::{data, metrics, progress, schedule};
+pub use dl_train::{data, metrics, picture, progress, schedule};
 pub use ndarray;
 
 /// Declares models: a struct with typed methods for each, checked as a whole at compile time.

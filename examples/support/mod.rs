@@ -1,8 +1,10 @@
-//! What the examples share: their command line, random numbers, and the bar that they must reach.
+//! What the examples share: their command line, what they must reach, random numbers, and changes of images.
 
 #![allow(dead_code, unused_imports, reason = "each example uses a part of this")]
 
 mod args;
+mod augment;
+mod bar;
 mod random;
 
 use std::error::Error;
@@ -11,6 +13,8 @@ use std::ops::RangeBounds;
 use std::process::ExitCode;
 
 pub use args::{Args, Count, OutputFile, Usage};
+pub use augment::Views;
+pub use bar::{Bar, Missed};
 pub use random::Random;
 
 /// Prints what was reached, and fails unless it is in the range that the example promises, such as `..1.75`.

@@ -95,20 +95,25 @@ fn owner<'a>(module: &'a Module, graph: &Graph, product: NodeId) -> Option<&'a s
 
 fn product_cost(graph: &Graph, id: NodeId, dims: &Bindings) -> Option<i64> {
     let node = &graph[id];
-    let summed = match node.op {
+    let (times, summed) = match node.op {
         Op::Dot => {
             let shape = &graph.ty(node.args[0]).shape;
-            node.attrs.get_axes("sum_a").into_iter().fold(Dim::ONE, |n, axis| n * shape[axis].clone())
+            (
+                node.ty.elements(),
+                node.attrs.get_axes("sum_a").into_iter().fold(Dim::ONE, |n, axis| n * shape[axis].clone()),
+            )
         }
-        // All of a filter but its output channels: w is [O, C/groups, kernel…], or [kernel…, C/groups, O].
-        Op::Conv => {
+        // All of a filter but its output channels: w is [O, C/groups, kernel…], or [kernel…, C/groups, O]. A transposed
+        // convolution multiplies each element that comes in with as much.
+        Op::Conv | Op::ConvInputGrad => {
             let shape = &graph.ty(node.args[1]).shape;
             let filter = if node.attrs.get_word("layout") == "last" { &shape[..shape.len() - 1] } else { &shape[1..] };
-            filter.iter().fold(Dim::ONE, |n, dim| n * dim.clone())
+            let times = if node.op == Op::Conv { node.ty.elements() } else { graph.ty(node.args[0]).elements() };
+            (times, filter.iter().fold(Dim::ONE, |n, dim| n * dim.clone()))
         }
         _ => return None,
     };
-    let cost = node.ty.elements() * summed;
+    let cost = times * summed;
     let mut sample = dims.clone();
     cost.for_each_sym(&mut |symbol| _ = sample.entry(symbol.to_string()).or_insert(1));
     cost.eval(&sample).ok()
@@ -164,7 +169,7 @@ fn grouped(n: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dl_ir::{Builder, DType, FnKind, Init, LayerDecl, ParamDecl, Role, Type};
+    use dl_ir::{Attrs, Builder, DType, FnKind, Init, LayerDecl, ParamDecl, Role, Type};
 
     fn module() -> Module {
         let mut b = Builder::new();
@@ -206,6 +211,31 @@ mod tests {
         let text = summary.to_string();
         assert!(text.contains("fc     Linear(H => 10)  f32[N, 10]       3,010"), "{text}");
         assert!(text.ends_with("parameters: 3,010 (11.8 KiB)\nbuffers: 10\nmultiply-adds a sample: 3,000"), "{text}");
+    }
+
+    #[test]
+    fn a_transposed_convolution_costs_what_the_convolution_back_does() {
+        let cost = |op| {
+            let mut b = Builder::new();
+            let mut input = |shape: &[i64]| {
+                let ty = Type::new(DType::F32, shape.iter().map(|&n| Dim::from(n)));
+                b.input(InputKind::Arg, &format!("{shape:?}"), ty)
+            };
+            // Windows of 4 in steps of 2: 6 channels of 8x8 to 5 of 4x4, or the way back.
+            let (large, small, w) = (input(&[1, 6, 8, 8]), input(&[1, 5, 4, 4]), input(&[5, 6, 4, 4]));
+            let attrs =
+                Attrs::new().ints("stride", [2, 2]).ints("lo", [1, 1]).ints("hi", [1, 1]).ints("dilation", [1, 1]);
+            let attrs = attrs.int("groups", 1).word("layout", "first");
+            let y = match op {
+                Op::Conv => b.push(op, &[large, w], attrs),
+                _ => b.push(op, &[small, w], attrs.dims("size", [Dim::from(8i64), Dim::from(8i64)])),
+            };
+            let y = y.unwrap();
+            b.output(Role::Result, y);
+            product_cost(&b.finish(), y, &Bindings::new())
+        };
+        assert_eq!(cost(Op::Conv), Some(5 * 4 * 4 * 6 * 4 * 4));
+        assert_eq!(cost(Op::ConvInputGrad), cost(Op::Conv));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Training with `dl`: data sets, metrics, progress, learning rates.
 //!
-//! - [`data`]: sets of samples read in shuffled batches, MNIST from its files, and text.
+//! - [`data`]: sets of samples read in shuffled batches, MNIST and tables (feature `csv`) from their files, text, splits.
 //! - [`metrics`]: how good predictions are, by the definitions of scikit-learn.
+//! - [`picture`]: images in PNG files.
 //! - [`progress`]: a progress bar with the running loss.
 //! - [`schedule`]: learning rates that change as training goes on.
 //!
@@ -21,5 +22,6 @@
 
 pub mod data;
 pub mod metrics;
+pub mod picture;
 pub mod progress;
 pub mod schedule;

@@ -63,6 +63,53 @@ pub enum DataError {
         /// How many classes there are.
         classes: u8,
     },
+    /// A line of a table has another number of fields than its first.
+    Fields {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// How many fields the first line has.
+        expected: u64,
+        /// How many this one has.
+        found: u64,
+    },
+    /// Two columns of a table have the same name.
+    ColumnTwice {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        column: String,
+    },
+    /// A table has no column of this name.
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// The name asked for.
+        column: String,
+        /// The names that there are.
+        columns: Vec<String>,
+    },
+    /// A field of a table is not a number.
+    NotANumber {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What the field holds.
+        field: String,
+    },
+    /// A field of a table that should name a class is empty.
+    NoClass {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The column.
+        column: String,
+    },
     /// Parts that belong together differ in their number of samples.
     Samples {
         /// Each part's name and number of samples.
@@ -132,6 +179,32 @@ impl fmt::Display for DataError {
             Self::Label { path, index, label, classes } => {
                 write!(f, "label {label} of sample {index} in `{}` is out of range: ", path.display())?;
                 write!(f, "the {classes} classes are 0 to {}", classes - 1)
+            }
+            Self::Fields { path, line, expected, found } => {
+                write!(f, "`{}`, line {line}: {found} fields, but its first line has {expected}; ", path.display())?;
+                write!(f, "text with the separator in it belongs in quotes")
+            }
+            Self::ColumnTwice { path, column } => {
+                write!(f, "`{}` has two columns `{column}`; the first line must name each column, ", path.display())?;
+                write!(f, "and no two alike")
+            }
+            Self::NoColumn { path, column, columns } => {
+                write!(f, "`{}` has no column `{column}`; it has", path.display())?;
+                for (i, name) in columns.iter().enumerate() {
+                    write!(f, "{} `{name}`", if i == 0 { "" } else { "," })?;
+                }
+                Ok(())
+            }
+            Self::NotANumber { path, line, column, field } => {
+                write!(f, "`{}`, line {line}, column `{column}`: ", path.display())?;
+                match field.as_str() {
+                    "" => write!(f, "empty, but a number is needed; fill it in, or leave out the row or the column"),
+                    _ => write!(f, "`{field}` is not a number"),
+                }
+            }
+            Self::NoClass { path, line, column } => {
+                write!(f, "`{}`, line {line}, column `{column}`: ", path.display())?;
+                write!(f, "empty, but a class is needed; fill it in, or leave out the row")
             }
             Self::Samples { parts } => {
                 write!(f, "parts of one data set differ in their number of samples:")?;

@@ -21,9 +21,17 @@ mod batches;
 mod error;
 mod idx;
 mod mnist;
+mod scale;
+mod split;
+#[cfg(feature = "csv")]
+mod table;
 mod text;
 
 pub use batches::{Batches, Dataset, Order, Zip, Zippable, zip};
 pub use error::DataError;
 pub use mnist::{Digits, Mnist};
+pub use scale::StandardScaler;
+pub use split::{Split, stratified_folds, stratified_split};
+#[cfg(feature = "csv")]
+pub use table::Table;
 pub use text::{Characters, Windows};

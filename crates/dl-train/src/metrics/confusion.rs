@@ -91,7 +91,7 @@ impl ConfusionMatrix {
         mean((0..self.classes()).filter(|&class| self.support_of(class) > 0).map(|class| (self.recall_of(class), 1.0)))
     }
 
-    /// How many samples have this label. 0 for a class that does not exist, as with the next three.
+    /// How many samples have this label. 0 for a class that does not exist, as with the next four.
     pub fn support_of(&self, class: usize) -> u64 {
         if class < self.classes() { self.counts.row(class).sum() } else { 0 }
     }
@@ -109,6 +109,20 @@ impl ConfusionMatrix {
     /// The harmonic mean of precision and recall of `class`.
     pub fn f1_of(&self, class: usize) -> f64 {
         ratio(2 * self.hits(class), self.support_of(class) + self.predicted(class))
+    }
+
+    /// Intersection over union: of the samples that are of `class` or predicted as it, the share that is both.
+    ///
+    /// With a sample for each pixel, what segmentations are judged by. scikit-learn: `jaccard_score`.
+    #[doc(alias = "jaccard")]
+    pub fn iou_of(&self, class: usize) -> f64 {
+        let hits = self.hits(class);
+        ratio(hits, self.support_of(class) + self.predicted(class) - hits)
+    }
+
+    /// The mean of [`iou_of`](Self::iou_of) over the classes.
+    pub fn mean_iou(&self) -> f64 {
+        self.average(Average::Macro, Self::iou_of)
     }
 
     /// [`precision_of`](Self::precision_of), averaged over the classes.
@@ -225,6 +239,14 @@ mod tests {
         }
         assert_eq!(two.balanced_accuracy(), five.balanced_accuracy());
         assert_eq!((five.precision_of(4), five.recall_of(4), five.f1_of(4), five.recall_of(99)), (0.0, 0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn intersection_over_union_counts_each_pixel_once() {
+        // Class 0: 2 in both, 4 in either; class 1: 1 in both, 3 in either; class 2 does not occur.
+        let confusion = ConfusionMatrix::from_classes(&array![0, 1, 1, 0, 0], &array![0, 1, 0, 0, 1], 3).unwrap();
+        assert_eq!([0, 1, 2, 9].map(|class| confusion.iou_of(class)), [0.5, 1.0 / 3.0, 0.0, 0.0]);
+        assert_eq!(confusion.mean_iou(), (0.5 + 1.0 / 3.0) / 2.0);
     }
 
     #[test]
