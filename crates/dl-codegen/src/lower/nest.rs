@@ -201,8 +201,10 @@ const BLOCKS: std::ops::RangeInclusive<i64> = 8..=128;
 impl Probe {
     /// The block to run inside of all loops but the last, the vector loop, if the body only copies and turns axes.
     pub fn turned(&self, loops: &[Loop]) -> Option<Block> {
-        let [Row { kind: RowKind::Load, coeffs: from, irregular: 0 }, Row { kind: RowKind::Store, coeffs: to, irregular: 0 }] =
-            &self.rows[..]
+        let [
+            Row { kind: RowKind::Load, coeffs: from, irregular: 0 },
+            Row { kind: RowKind::Store, coeffs: to, irregular: 0 },
+        ] = &self.rows[..]
         else {
             return None;
         };
