@@ -60,7 +60,7 @@ pub use error::{ArgError, CallError};
 pub use layer::{Body, Call, Layer, LayerDef, Passes};
 pub use method::MethodDef;
 pub use params::{Default, Kind, Param, signature};
-pub use torch::torch_name;
+pub use torch::{of_torch, torch_name};
 pub use value::{Given, Value};
 
 /// The entries of each file, with its name.

@@ -75,12 +75,18 @@ const NOWHERE: &str = "-";
 /// use dl_ir::nn::torch_name;
 /// assert_eq!(torch_name("huber").as_deref(), Some("torch.nn.functional.huber_loss"));
 /// assert_eq!(torch_name("rope").as_deref(), Some("-"));
+/// assert_eq!(dl_ir::nn::of_torch("GRU"), Some("Gru"));
 /// ```
 pub fn torch_name(entry: &str) -> Option<String> {
     entries().find(|(_, ours, _)| *ours == entry).map(|(module, _, theirs)| match module {
         NOWHERE => NOWHERE.to_string(),
         _ => format!("{module}.{theirs}"),
     })
+}
+
+/// The name here of what PyTorch's `torch.nn` calls `theirs`.
+pub fn of_torch(theirs: &str) -> Option<&'static str> {
+    entries().find(|(module, _, name)| *module == "torch.nn" && *name == theirs).map(|(_, ours, _)| ours)
 }
 
 /// The module, the name here, and PyTorch's.

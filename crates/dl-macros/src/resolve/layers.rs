@@ -107,7 +107,10 @@ impl<'a> Resolver<'a, '_> {
             for id in self.enclosing(scope) {
                 known.extend(self.scope(id).body.blocks.iter().map(|b| b.name.to_string()));
             }
-            let hint = did_you_mean(&name, known.iter().map(String::as_str));
+            let hint = match nn::of_torch(&name) {
+                Some(ours) => format!("; did you mean `{ours}`?"),
+                None => did_you_mean(&name, known.iter().map(String::as_str)),
+            };
             self.error(&call.name, format!("there is no layer `{name}`{hint}"));
             return self.unknown_instance();
         };

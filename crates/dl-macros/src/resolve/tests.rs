@@ -293,3 +293,12 @@ fn constants_of_rusts_floats_are_numbers() {
     assert_eq!(place, "f32::INFINITI");
     assert!(message.contains("constants of floats such as `f32::INFINITY`"), "{message}");
 }
+
+#[test]
+fn layers_by_pytorchs_spelling_are_told_the_one_here() {
+    for (theirs, ours) in [("GRU(3 => 4)", "Gru"), ("ELU", "Elu"), ("Hardtanh", "HardTanh"), ("RMSNorm(3)", "RmsNorm")]
+    {
+        let (_, message) = error(&format!("let layer = {theirs}; pub fn f(x: f32[N, 3]) -> f32[N, 3] {{ layer(x) }}"));
+        assert!(message.ends_with(&format!("did you mean `{ours}`?")), "{message}");
+    }
+}
