@@ -112,6 +112,24 @@ fn pages_show_every_entry_as_the_tables_have_it() {
     }
 }
 
+/// Each of PyTorch's names of arguments means one here, somewhere.
+#[test]
+fn every_name_of_an_argument_leads_to_one() {
+    let takers: Vec<&[Param]> =
+        nn::methods().map(|m| m.params).chain(nn::layers().flat_map(|l| [l.params, l.takes])).collect();
+    for &(theirs, ours) in nn::TORCH_ARGUMENTS {
+        let has = |params: &&&[Param], name: &str| params.iter().any(|p| p.name == name);
+        let taker = takers.iter().find(|params| has(params, ours) && !has(params, theirs));
+        let param = taker.and_then(|params| params.iter().find(|p| p.name == ours));
+        assert!(param.is_some(), "`{theirs}` stands for `{ours}`, which nothing takes");
+    }
+    let bound = |name: &str, given: &[nn::Given]| nn::method(name).unwrap().bind(given).is_ok();
+    assert!(bound("eye", &[nn::Given::named("n", 3)]));
+    assert!(bound("zeros", &[nn::Given::named("size", vec![2, 3])]));
+    assert!(bound("full", &[nn::Given::named("size", vec![2, 3]), nn::Given::named("fill_value", 1.0)]));
+    assert!(!bound("eye", &[nn::Given::named("m", 3)]));
+}
+
 #[test]
 fn prose_is_escaped_but_not_code() {
     assert_eq!(prose("|x| of [N, C], see `a|b[0]`"), "\\|x\\| of \\[N, C\\], see `a\\|b[0]`");

@@ -191,6 +191,21 @@ pub const TORCH_ARGUMENTS: &[(&str, &str)] = &[
     ("upscale_factor", "factor"),
     ("downscale_factor", "factor"),
     ("lambd", "lambda"),
+    ("num_parameters", "channels"),
+    ("norm_type", "p"),
+    ("n", "size"),
+    ("size", "shape"),
+    ("dims", "repeats"),
+    ("dimension", "axis"),
+    ("unflattened_size", "sizes"),
+    ("fill_value", "value"),
+    ("value", "src"),
+    ("vec2", "y"),
+    ("mat2", "y"),
+    ("tensor", "y"),
+    ("hx", "state"),
+    ("log_probs", "x"),
+    ("targets", "target"),
 ];
 
 /// Names here of an argument that PyTorch calls otherwise.
