@@ -68,7 +68,7 @@ pub(crate) fn summarise(module: &Module, dims: &Bindings) -> Summary {
 fn layer_of<'a>(module: &'a Module, param: &str) -> Option<&'a str> {
     let names = module.layers.iter().map(|l| l.name.as_str());
     names
-        .filter(|name| param.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+        .filter(|name| param.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
         .max_by_key(|name| name.len())
 }
 

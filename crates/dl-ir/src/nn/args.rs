@@ -173,6 +173,7 @@ pub const TORCH_ARGUMENTS: &[(&str, &str)] = &[
     ("nhead", "heads"),
     ("dim_feedforward", "ff"),
     ("num_layers", "layers"),
+    ("requires_grad", "trainable"),
     ("layer_norm_eps", "eps"),
     ("src", "x"),
     ("tgt", "x"),

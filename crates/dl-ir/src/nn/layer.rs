@@ -208,7 +208,11 @@ impl Call<'_> {
     }
 
     fn full_name(&self, local: &str) -> String {
-        if self.prefix.is_empty() { local.to_string() } else { format!("{}.{local}", self.prefix) }
+        match (self.prefix, local) {
+            ("", local) => local.to_string(),
+            (prefix, "") => prefix.to_string(),
+            (prefix, local) => format!("{prefix}.{local}"),
+        }
     }
 
     /// The parameter or buffer of that local name, if the layer has it with its arguments.

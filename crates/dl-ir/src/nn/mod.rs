@@ -42,6 +42,7 @@ mod multihead;
 mod norm;
 mod order;
 mod padding;
+mod parameter;
 mod params;
 mod parts;
 mod pool;
@@ -121,6 +122,7 @@ const LAYERS: Tables<LayerDef> = tables![
     multihead::LAYERS,
     transformer::LAYERS,
     recurrent::LAYERS,
+    parameter::LAYERS,
 ];
 
 /// Every method and function.

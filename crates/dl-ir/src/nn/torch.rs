@@ -17,7 +17,7 @@ const NAMES: &[(&str, &str)] = &[
          LogSigmoid Tanh HardTanh=Hardtanh HardSigmoid=Hardsigmoid HardSwish=Hardswish Softmax LogSoftmax Softmin \
          Softmax2d Threshold Softshrink Hardshrink Tanhshrink Glu=GLU Flatten Unflatten Identity Dropout Dropout1d \
          Dropout2d Dropout3d AlphaDropout MultiheadAttention TransformerEncoderLayer TransformerDecoderLayer \
-         TransformerEncoder TransformerDecoder Rnn=RNN Lstm=LSTM Gru=GRU RnnCell=RNNCell LstmCell=LSTMCell \
+         TransformerEncoder TransformerDecoder Parameter Rnn=RNN Lstm=LSTM Gru=GRU RnnCell=RNNCell LstmCell=LSTMCell \
          GruCell=GRUCell softmax2d=Softmax2d identity=Identity reflection_pad1d=ReflectionPad1d \
          reflection_pad2d=ReflectionPad2d reflection_pad3d=ReflectionPad3d replication_pad1d=ReplicationPad1d \
          replication_pad2d=ReplicationPad2d replication_pad3d=ReplicationPad3d circular_pad1d=CircularPad1d \

@@ -136,7 +136,8 @@ impl<'a> Resolver<'a, '_> {
         let layer = layer.of_dtype(dtype.unwrap_or(DType::F32));
         for param in &layer.params {
             let mut param = param.clone();
-            param.name = format!("{path}.{}", param.name);
+            // A lone parameter is called like its layer.
+            param.name = if param.name.is_empty() { path.clone() } else { format!("{path}.{}", param.name) };
             self.module.params.push(param);
         }
         self.module.layers.push(LayerDecl { name: path.clone(), what: layer.written() });

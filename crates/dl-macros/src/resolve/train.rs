@@ -167,7 +167,7 @@ impl<'a> Resolver<'a, '_> {
 
 /// Whether a name belongs to a layer: `head.0.weight` to `head` and to `head.0`.
 pub fn is_within(name: &str, layer: &str) -> bool {
-    name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.'))
+    name.strip_prefix(layer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Which nodes `of` is computed from.
