@@ -40,7 +40,7 @@ dl::model! {
 const HELP: &str = "\
 Trains an LSTM on Shakespeare, character by character, and lets it write.
 
-  --steps N        training steps [3000]
+  --steps N        training steps [1000]
   --batch N        windows of 64 characters a step [32]
   --hidden N       features of the state [256]
   --lr X           highest learning rate of Adam [0.004]

@@ -1,16 +1,15 @@
-//! Learns to read Morse code of varying tempo and loudness through noise, without being told where the letters are:
-//! connectionist temporal classification (Graves et al. 2006).
+//! Reads Morse code of varying tempo through noise, not told where letters are, by the CTC of Graves et al. (2006).
 //!
-//! `cargo run --release --example ctc`, with `-- --help` for what can be set.
+//! `cargo run --release --example ctc`, with `-- --help` for what can be set. Edits a letter of new messages after
+//! seeds 0 to 2, in 26 s of computing each: 0.015, 0.010, 0.015.
 
 mod support;
 
+use dl::metrics::predictions;
 use dl::ndarray::{ArrayView2, Axis};
 use dl::prelude::*;
 use support::{Count, Random};
 
-const FRAMES: usize = 288;
-const MOST: usize = 5;
 const CODES: &str =
     ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --..";
 
@@ -37,27 +36,25 @@ dl::model! {
 const HELP: &str = "\
 Learns to read Morse code of varying tempo and loudness through noise.
 
-  --steps N     training steps [1500]
-  --batch N     messages a step, new ones each time [32]
-  --lr X        highest learning rate of Adam [0.004]
+  --steps N     training steps [2000]
   --seed N      decides weights and messages [0]
-  --quick       only see that it learns: 300 steps
+  --quick       only see that it learns: 500 steps
   --help        print this";
 
 fn main() -> std::process::ExitCode {
     support::run(HELP, |args| {
-        let (Count(steps), Count(batch), seed) = (args.get("--steps")?, args.get("--batch")?, args.get("--seed")?);
-        let (steps, promised) = if args.has("--quick") { (300, ..0.8) } else { (steps, ..0.05) };
+        let (Count(steps), seed) = (args.get("--steps")?, args.get("--seed")?);
+        let (steps, promised) = if args.has("--quick") { (500, ..0.7) } else { (steps, ..0.05) };
         let mut net = Operator::new(Seed(seed))?;
         println!("{}\n", net.summary());
 
-        let schedule = OneCycleLr::new(args.get("--lr")?, steps as u64)?;
+        let schedule = OneCycleLr::new(4e-3, steps as u64)?;
         let (mut adam, mut random) = (Adam::new(0.0).clip_norm(1.0), Random(seed));
         let mut progress = Progress::new("training", steps);
         for step in 0..steps {
-            let (x, text, letters) = messages(batch, &mut random);
+            let (x, text, letters) = messages(32, &mut random);
             adam.lr = schedule.lr(step as u64);
-            progress.step(batch, net.train_loss(&mut adam, &x, &text, &letters)?);
+            progress.step(32, net.train_loss(&mut adam, &x, &text, &letters)?);
         }
         println!("{:.0} s\n", progress.finish().time.as_secs_f64());
 
@@ -68,7 +65,9 @@ fn main() -> std::process::ExitCode {
             let read = read(found);
             edits += distance(sent, &read);
             if i < 10 {
-                println!("sent {:5}  read {}", word(sent), word(&read));
+                let [sent, read]: [String; 2] =
+                    [sent, &read].map(|word| word.iter().map(|&l| (b'@' + l as u8) as char).collect());
+                println!("sent {sent:5}  read {read}");
             }
         }
         support::reached("edits a letter of new messages", edits as f64 / letters.sum() as f64, promised)
@@ -77,40 +76,32 @@ fn main() -> std::process::ExitCode {
 
 /// Signals, letters from 1 to 26, and how many letters each has.
 fn messages(count: usize, random: &mut Random) -> (Array3<f32>, Array2<i64>, Array1<i64>) {
-    let (mut x, mut text) = (Array3::zeros((count, 1, FRAMES)), Array2::zeros((count, MOST)));
-    let letters = Array1::from_shape_fn(count, |_| 2 + random.below(MOST - 1) as i64);
+    let codes: Vec<&str> = CODES.split(' ').collect();
+    let (mut x, mut text) = (Array3::zeros((count, 1, 288)), Array2::zeros((count, 5)));
+    let letters = Array1::from_shape_fn(count, |_| 2 + random.below(4) as i64);
     for i in 0..count {
         let (dot, loudness, mut signal) = (random.between(2.0, 3.0), random.between(0.7, 1.3), vec![]);
         for to in text.row_mut(i).iter_mut().take(letters[i] as usize) {
             let letter = random.below(26);
             *to = letter as i64 + 1;
-            let marks = CODES
-                .split(' ')
-                .nth(letter)
-                .unwrap_or_default()
-                .chars()
-                .flat_map(|mark| [(1.0, if mark == '.' { 1.0 } else { 3.0 }), (0.0, 1.0)]);
+            let marks = codes[letter].chars().flat_map(|mark| [(1.0, if mark == '-' { 3.0 } else { 1.0 }), (0.0, 1.0)]);
             for (on, dots) in marks.chain([(0.0, 2.0)]) {
                 let frames = (dot * dots * random.between(0.8, 1.2)).round() as usize;
                 signal.extend(std::iter::repeat_n(on * loudness, frames));
             }
         }
-        signal.resize(FRAMES, 0.0);
-        x.index_axis_mut(Axis(0), i).iter_mut().zip(signal).for_each(|(to, on)| *to = on + 0.3 * random.normal());
+        signal.resize(288, 0.0);
+        x.index_axis_mut(Axis(0), i).iter_mut().zip(signal).for_each(|(to, on)| *to = on + 0.2 * random.normal());
     }
     (x, text, letters)
 }
 
 /// The likeliest class at each time, without repetitions and then without nothing.
 fn read(found: ArrayView2<f32>) -> Vec<i64> {
-    let mut classes = dl::metrics::predictions(&found).to_vec();
+    let mut classes = predictions(&found).to_vec();
     classes.dedup();
     classes.retain(|&class| class != 0);
     classes
-}
-
-fn word(letters: &[i64]) -> String {
-    letters.iter().map(|&letter| char::from(b'A' + letter as u8 - 1)).collect()
 }
 
 /// How many letters must be put in, left out or changed (Levenshtein 1966).

