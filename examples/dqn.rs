@@ -68,9 +68,8 @@ fn main() -> std::process::ExitCode {
         let mut memory: Vec<(Cart, i64, Cart, f32)> = vec![];
         let (mut cart, mut age) = (new_cart(&mut random), 0);
         for step in 0..steps {
-            let exploring = (1.0 - 5.0 * step as f32 / steps as f32).max(0.05);
-            let at_random = random.between(0.0, 1.0) < exploring;
-            let action = if at_random { random.below(2) as i64 } else { agent.best(&Array2::from(vec![cart]))?[0] };
+            let explores = random.between(0.0, 1.0) < (1.0 - 5.0 * step as f32 / steps as f32).max(0.05);
+            let action = if explores { random.below(2) as i64 } else { agent.best(&Array2::from(vec![cart]))?[0] };
             let next = push(cart, action);
             memory.push((cart, action, next, f32::from(stands(next))));
             (cart, age) = (next, age + 1);

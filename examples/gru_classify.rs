@@ -47,7 +47,7 @@ Tells from a single line whether it stands in Romeo and Juliet or in King Lear.
   --batch N     lines a step [32]
   --lr X        highest learning rate of Adam [0.004]
   --seed N      decides weights, the order of the lines, and which are held out [0]
-  --quick       only see that it learns: 3 passes
+  --quick       only see that it learns: 4 passes
   --help        print this";
 
 fn main() -> std::process::ExitCode {
@@ -66,7 +66,7 @@ fn main() -> std::process::ExitCode {
         }
 
         let (Count(epochs), Count(batch)) = (args.get("--epochs")?, args.get("--batch")?);
-        let (epochs, promised) = if args.has("--quick") { (3, 0.55..) } else { (epochs, 0.63..) };
+        let (epochs, promised) = if args.has("--quick") { (4, 0.56..) } else { (epochs, 0.63..) };
         let seed: u64 = args.get("--seed")?;
         let samples = zip((&x, &lengths, &label))?;
         let order = Shuffle(seed).indices(all.len());
