@@ -1,6 +1,7 @@
 //! A convolutional autoencoder: digits of 784 pixels through 16 numbers and back, and a picture of both sides.
 //!
-//! `cargo run --release --example autoencoder`; `-- --help` for what can be set.
+//! `cargo run --release --example autoencoder`, ten seconds of processor time; `-- --help` for what can be set.
+//! Seeds 0, 1, 2: a cross entropy of 74.2, 73.7 and 74.2 nats an image on test digits.
 
 mod support;
 
@@ -46,7 +47,7 @@ dl::model! {
     }
 }
 
-const BAR: Bar = Bar { what: "cross entropy of test digits, nats an image,", full: 80.0, quick: 150.0 };
+const BAR: Bar = Bar { what: "cross entropy of test digits, nats an image,", full: 78.0, quick: 200.0 };
 
 const HELP: &str = "\
 An autoencoder of handwritten digits.

@@ -2,7 +2,8 @@
 //! rows, with the same share of each class, is held out once, while a network learns from the others, brought to mean 0 and
 //! deviation 1.
 //!
-//! `cargo run --release --example breast_cancer`, about a second; `-- --help` for what can be set.
+//! `cargo run --release --example breast_cancer`, less than a second; `-- --help` for what can be set.
+//! Seeds 0 to 7: a mean ROC AUC of 0.9947 to 0.9964.
 
 mod support;
 
@@ -29,7 +30,7 @@ dl::model! {
     }
 }
 
-const BAR: Bar = Bar { what: "mean ROC AUC of held-out fifths", full: 0.99, quick: 0.9 };
+const BAR: Bar = Bar { what: "mean ROC AUC of held-out fifths", full: 0.99, quick: 0.98 };
 
 const HELP: &str = "\
 Tells benign from malignant tumours by 30 measures of their cells.

@@ -2,14 +2,16 @@
 //! are of one digit. Then ten labels of each class are enough for a linear classifier of what the encoder says, which is
 //! compared with the same classifier of the pixels, and of an encoder that has learnt nothing.
 //!
-//! `cargo run --release --example contrastive`; `-- --help` for what can be set.
+//! `cargo run --release --example contrastive`, twenty seconds of processor time; `-- --help` for what can be set.
+//! Seeds 0, 1, 2: 88.9, 89.0 and 87.8 % of the test digits right, to 70.2, 70.2 and 72.8 % by pixels and 60.0, 67.7 and
+//! 57.9 % by the untrained encoder.
 
 mod support;
 
 use std::error::Error;
 use std::process::ExitCode;
 
-use dl::data::{StandardScaler, stratified_split};
+use dl::data::stratified_split;
 use dl::prelude::*;
 use support::{Bar, Random, Views};
 
@@ -52,8 +54,8 @@ dl::model! {
     }
 }
 
-const PIXELS: Bar = Bar { what: "points above the pixels", full: 10.0, quick: 1.0 };
-const UNTRAINED: Bar = Bar { what: "points above the untrained encoder", full: 10.0, quick: 1.0 };
+const PIXELS: Bar = Bar { what: "points above the pixels", full: 12.0, quick: 3.0 };
+const UNTRAINED: Bar = Bar { what: "points above the untrained encoder", full: 15.0, quick: 5.0 };
 const VIEWS: Views = Views { degrees: 20.0, zoom: 1.25, pixels: 3.0, noise: 0.1 };
 
 const HELP: &str = "\
@@ -104,12 +106,10 @@ fn probe(
     let few = stratified_split(&digits.train.labels, 0.0125, seed).test;
     let (x, label) = digits.train.gather(&few);
     let x = features(&x)?;
-    let scaler = StandardScaler::fit(&x);
-    let x = scaler.transform(&x);
     let (mut net, mut adam) = (Probe::new(x.ncols(), Seed(seed))?, AdamW::new(1e-2).weight_decay(0.1));
     for _ in 0..300 {
         net.train_loss(&mut adam, &x, &label)?;
     }
-    let logits = net.forward(&scaler.transform(&features(&digits.test.images)?))?;
+    let logits = net.forward(&features(&digits.test.images)?)?;
     Ok(100.0 * accuracy(&logits, &digits.test.labels))
 }

@@ -63,7 +63,7 @@ const RAREST: Bar = Bar { what: "% of samples of the rarest class", full: 2.0, q
 const HELP: &str = "\
 A generative adversarial network of handwritten digits.
 
-  --epochs N    passes over the training images [20]
+  --epochs N    passes over the training images [15]
   --seed N      decides the first weights, the order of the images and all that is drawn [0]
   --save FILE   a picture of samples [gan.png]
   --quick       one pass, with lower bars

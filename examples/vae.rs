@@ -1,6 +1,7 @@
 //! A variational autoencoder (Kingma and Welling, 2013): digits as normal variables, from which new digits are drawn.
 //!
-//! `cargo run --release --example vae`; `-- --help` for what can be set.
+//! `cargo run --release --example vae`, twelve seconds of processor time; `-- --help` for what can be set.
+//! Seeds 0, 1, 2: a negative ELBO of 108.6, 109.5 and 109.4 nats an image on test digits.
 
 mod support;
 
@@ -46,7 +47,7 @@ dl::model! {
     }
 }
 
-const BAR: Bar = Bar { what: "negative ELBO of test digits, nats an image,", full: 115.0, quick: 200.0 };
+const BAR: Bar = Bar { what: "negative ELBO of test digits, nats an image,", full: 113.0, quick: 200.0 };
 
 const HELP: &str = "\
 A variational autoencoder of handwritten digits.

@@ -39,7 +39,7 @@ impl Drop for File {
 #[test]
 fn columns_are_numbers_or_classes() {
     let text =
-        "\u{feff}width, kind ,\"height, in cm\",grade\r\n1,b,2.5,10\r\n\r\n-3e2, \"a \"\"x\"\"\",NaN,9\r\n4,b,0,10\r\n";
+        "\u{feff}width, kind ,\"height, in cm\",grade\r\n1,b,2.5,10\r\n\r\n-3e2,\"a \"\"x\"\"\",NaN,9\r\n4,b,0,10\r\n";
     let file = File::new("columns", text);
     let table = file.table().unwrap();
     assert_eq!(table.columns(), ["width", "kind", "height, in cm", "grade"]);

@@ -70,8 +70,12 @@ mod tests {
             assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-5, "{mean} {square}");
         }
         let back = scaler.inverse_transform(&z);
-        assert!(back.iter().zip(&x).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs().max(1.0)), "{back} {x}");
-        assert_eq!(scaler, StandardScaler::fit(&x.slice(s![..;-1, ..])));
+        for ((_, column), error) in (&back - &x).indexed_iter() {
+            assert!(f64::from(error.abs()) <= 1e-6 * scaler.scale[column], "{back} {x}");
+        }
+        let (backwards, close) =
+            (StandardScaler::fit(&x.slice(s![..;-1, ..])), |a: f64, b: f64| (a / b - 1.0).abs() < 1e-12);
+        assert!(backwards.mean.iter().zip(&scaler.mean).all(|(&a, &b)| close(a, b)));
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub struct Table {
 impl Table {
     /// Reads a file whose first line names the columns; fields are separated by commas, and may be quoted.
     ///
-    /// White space around a field does not count. Empty lines are passed over.
+    /// White space around a field does not count, but a quote must be the first character of its field. Empty lines are
+    /// passed over.
     ///
     /// # Errors
     /// A [`DataError`] that names the file: unreadable, not UTF-8, two columns of one name, a line with more or fewer
