@@ -46,8 +46,7 @@ fn error<T: Element + Into<f64>>(
 ) -> f64 {
     let bytes = std::fs::read(goldens().with_extension(extension)).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let floats =
-        |name: &str| -> Vec<T> { elements(file.tensor(&format!("{case}/{name}")).unwrap().data()) };
+    let floats = |name: &str| -> Vec<T> { elements(file.tensor(&format!("{case}/{name}")).unwrap().data()) };
     let a = Array2::from_shape_vec((8, 6), floats("a")).unwrap();
     let (b, w0) = (Array1::from(floats("b")), Array1::from(floats("w0")));
     let mut model = model(T::DTYPE);
