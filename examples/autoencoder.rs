@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use dl::ndarray::{Axis, concatenate, s};
 use dl::picture::save_png;
 use dl::prelude::*;
-use support::{Bar, OutputFile};
+use support::{Count, OutputFile, reached};
 
 dl::model! {
     pub model Autoencoder {
@@ -47,8 +47,6 @@ dl::model! {
     }
 }
 
-const BAR: Bar = Bar { what: "cross entropy of test digits, nats an image,", full: 78.0, quick: 200.0 };
-
 const HELP: &str = "\
 An autoencoder of handwritten digits.
 
@@ -61,7 +59,8 @@ An autoencoder of handwritten digits.
 
 fn main() -> ExitCode {
     support::run(HELP, |args| {
-        let epochs = args.epochs(1)?;
+        let Count(epochs) = args.get("--epochs")?;
+        let (epochs, promised) = if args.has("--quick") { (1, ..200.0) } else { (epochs, ..78.0) };
         let (seed, OutputFile(file)) = (args.get::<u64>("--seed")?, args.get("--save")?);
         let digits = Mnist::load("examples/data/mnist-10k")?;
         let mut net = Autoencoder::new(Seed(seed))?;
@@ -80,6 +79,6 @@ fn main() -> ExitCode {
         let shown = digits.test.images.slice(s![..16, .., .., ..]);
         save_png(&file, &concatenate(Axis(0), &[shown, net.forward(shown)?.view()])?, 16)?;
         println!("saved `{file}`");
-        Ok(BAR.at_most(net.loss(&digits.test.images)?.into(), args)?)
+        reached("cross entropy of test digits, nats an image", net.loss(&digits.test.images)?.into(), promised)
     })
 }

@@ -9,7 +9,7 @@ mod support;
 use std::process::ExitCode;
 
 use dl::prelude::*;
-use support::{Bar, Random, Views};
+use support::{Count, Random, Views, reached};
 
 dl::model! {
     pub model ResNet {
@@ -52,7 +52,6 @@ dl::model! {
     }
 }
 
-const BAR: Bar = Bar { what: "% of test digits right", full: 98.5, quick: 90.0 };
 const VIEWS: Views = Views { degrees: 10.0, zoom: 1.1, pixels: 2.0, noise: 0.0 };
 const BATCH: usize = 64;
 
@@ -67,7 +66,8 @@ A small residual network on handwritten digits.
 
 fn main() -> ExitCode {
     support::run(HELP, |args| {
-        let epochs = args.epochs(1)?;
+        let Count(epochs) = args.get("--epochs")?;
+        let (epochs, promised) = if args.has("--quick") { (1, 90.0..) } else { (epochs, 98.5..) };
         let seed: u64 = args.get("--seed")?;
         let digits = Mnist::load("examples/data/mnist-10k")?;
         let mut net = ResNet::new(Seed(seed))?;
@@ -95,6 +95,6 @@ fn main() -> ExitCode {
             println!("epoch {epoch}: loss {:.4}, {right:.2} % of the test digits right", seen.loss);
         }
         let logits = net.forward(&digits.test.images)?;
-        Ok(BAR.at_least(100.0 * accuracy(&logits, &digits.test.labels), args)?)
+        reached("% of test digits right", 100.0 * accuracy(&logits, &digits.test.labels), promised)
     })
 }

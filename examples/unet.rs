@@ -12,7 +12,7 @@ use dl::data::zip;
 use dl::ndarray::{Axis, concatenate, s};
 use dl::picture::save_png;
 use dl::prelude::*;
-use support::{Bar, OutputFile, Random};
+use support::{Count, OutputFile, Random, reached};
 
 dl::model! {
     pub model Unet {
@@ -54,8 +54,6 @@ dl::model! {
     }
 }
 
-const BAR: Bar = Bar { what: "mean IoU in test scenes", full: 0.92, quick: 0.3 };
-
 const HELP: &str = "\
 Segmentation of scenes of discs and boxes with a U-net.
 
@@ -67,7 +65,8 @@ Segmentation of scenes of discs and boxes with a U-net.
 
 fn main() -> ExitCode {
     support::run(HELP, |args| {
-        let epochs = args.epochs(1)?;
+        let Count(epochs) = args.get("--epochs")?;
+        let (epochs, promised) = if args.has("--quick") { (1, 0.3..) } else { (epochs, 0.92..) };
         let (seed, OutputFile(file)) = (args.get::<u64>("--seed")?, args.get("--save")?);
         let (train, (test_x, test_class)) = (zip(scenes(3000, 2 * seed))?, scenes(300, 2 * seed + 1));
         let mut net = Unet::new(Seed(seed))?;
@@ -89,7 +88,7 @@ fn main() -> ExitCode {
         println!("saved `{file}`");
         let judged = ConfusionMatrix::from_classes(&found.flatten(), &test_class.flatten(), 3)?;
         println!("{judged}");
-        Ok(BAR.at_least(judged.mean_iou(), args)?)
+        reached("mean IoU in test scenes", judged.mean_iou(), promised)
     })
 }
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use dl::picture::save_png;
 use dl::prelude::*;
-use support::{Bar, OutputFile};
+use support::{Count, OutputFile, reached};
 
 dl::model! {
     pub model Vae {
@@ -47,8 +47,6 @@ dl::model! {
     }
 }
 
-const BAR: Bar = Bar { what: "negative ELBO of test digits, nats an image,", full: 113.0, quick: 200.0 };
-
 const HELP: &str = "\
 A variational autoencoder of handwritten digits.
 
@@ -61,7 +59,8 @@ A variational autoencoder of handwritten digits.
 
 fn main() -> ExitCode {
     support::run(HELP, |args| {
-        let epochs = args.epochs(1)?;
+        let Count(epochs) = args.get("--epochs")?;
+        let (epochs, promised) = if args.has("--quick") { (1, ..200.0) } else { (epochs, ..113.0) };
         let (seed, OutputFile(file)) = (args.get::<u64>("--seed")?, args.get("--save")?);
         let digits = Mnist::load("examples/data/mnist-10k")?;
         let mut net = Vae::new(Seed(seed))?;
@@ -82,6 +81,6 @@ fn main() -> ExitCode {
         let z = Array2::from_shape_simple_fn((64, 20), || random.normal());
         save_png(&file, &net.sample(&z)?, 8)?;
         println!("saved `{file}`");
-        Ok(BAR.at_most(net.loss(&digits.test.images)?.into(), args)?)
+        reached("negative ELBO of test digits, nats an image", net.loss(&digits.test.images)?.into(), promised)
     })
 }

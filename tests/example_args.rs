@@ -12,7 +12,6 @@ Does something.
   --data DIR    where the data lies [some/where]
   --load FILE   a model to begin with
   --explain     say more
-  --quick       once only
   --help        print this";
 
 fn parse(args: &[&str]) -> Result<Args, String> {
@@ -58,15 +57,6 @@ fn counts_are_at_least_one() {
     for text in ["0", "-1", "1.5", "many"] {
         assert_eq!(count(text), Err(format!("`--epochs {text}`: give a whole number of at least 1")));
     }
-}
-
-#[test]
-fn quick_runs_are_short_whatever_else_is_asked_for() {
-    let epochs = |args: &[&str]| parse(args).unwrap().epochs(2).map_err(|error| error.to_string());
-    assert_eq!(epochs(&[]), Ok(5));
-    assert_eq!(epochs(&["--epochs", "7"]), Ok(7));
-    assert_eq!(epochs(&["--quick", "--epochs", "7"]), Ok(2));
-    assert_eq!(epochs(&["--epochs", "0"]), Err("`--epochs 0`: give a whole number of at least 1".into()));
 }
 
 #[test]

@@ -83,11 +83,6 @@ impl Args {
         }
     }
 
-    /// How often to go over the data: what `--epochs` says, but `quick` times with `--quick`.
-    pub fn epochs(&self, quick: usize) -> Result<usize, Usage> {
-        if self.has("--quick") { Ok(quick) } else { self.get("--epochs").map(|Count(epochs)| epochs) }
-    }
-
     fn given(&self, name: &str) -> Option<&str> {
         self.given.iter().rev().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
     }

@@ -4,7 +4,6 @@
 
 mod args;
 mod augment;
-mod bar;
 mod random;
 
 use std::error::Error;
@@ -14,7 +13,6 @@ use std::process::ExitCode;
 
 pub use args::{Args, Count, OutputFile, Usage};
 pub use augment::Views;
-pub use bar::{Bar, Missed};
 pub use random::Random;
 
 /// Prints what was reached, and fails unless it is in the range that the example promises, such as `..1.75`.
