@@ -52,6 +52,40 @@ dl::model! {
     }
 }
 
+dl::model! {
+    model Rows {
+        let table = Embedding(5 => 3);
+        let scale = Parameter(3, init = "ones");
+
+        /// The sum of rows, by a loop within a loop.
+        pub fn total(ids: i64[T, S]) -> (f32[3], f32[T, 3]) {
+            scan(zeros([3]), ids, |h, row| {
+                let h = scan(h, row, |h, id| h + table(id));
+                (h, h)
+            })
+        }
+
+        /// A state of whole numbers, and a result that no step changes.
+        pub fn counts(x: f32[T, 3]) -> (i64[3], f32[T, 3]) {
+            scan(zeros([3]).to(i64), x, |n, x| (n + (x > 0.0).to(i64), ones([3])))
+        }
+
+        #[train]
+        pub fn loss(x: f32[T, 3]) -> f32 {
+            scan(zeros([3]), x, |h, x| 0.5 * h + (x * scale()).dropout(0.5)).square().sum()
+        }
+
+        pub fn only_ones(x: f32[T, 3]) -> f32[T, 3] {
+            let (_h, ones) = scan(zeros([3]), x, |h, x| (h + x, ones([3])));
+            ones
+        }
+
+        pub fn many(x: f32[3], y: f32[T]) -> f32[3] {
+            scan(x, length = T - 2, |x| x + 1.0) + 0.0 * y.sum()
+        }
+    }
+}
+
 fn input(n: usize, t: usize) -> Array3<f32> {
     Array3::from_shape_fn((n, t, 4), |(i, j, k)| ((i * 7 + j * 5 + k * 3) % 11) as f32 / 11.0 - 0.4)
 }
@@ -150,5 +184,44 @@ fn a_program_does_not_grow_with_the_sequence() -> dl::Result<()> {
         Ok(line.to_string())
     };
     assert_eq!(kernels(8)?, kernels(512)?);
+    Ok(())
+}
+
+#[test]
+fn a_wrong_index_in_a_loop_names_its_table() -> dl::Result<()> {
+    let net = Rows::new(Seed(0))?;
+    let table = net.parameter("table.weight")?.to_array::<f32>()?;
+    let (total, each) = net.total(&ndarray::array![[1, 2], [4, 4]])?;
+    let expected = |k: usize| table[[1, k]] + table[[2, k]] + 2.0 * table[[4, k]];
+    assert!((0..3).all(|k| (total[k] - expected(k)).abs() < 1e-5 && each[[1, k]] == total[k]));
+    let message = net.total(&ndarray::array![[1, 2], [5, 0]]).unwrap_err().to_string();
+    assert!(message.contains('5') && message.contains("recurrence.rs"), "{message}");
+    assert!(!message.contains("internal"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn states_of_whole_numbers_constant_results_and_dropout() -> dl::Result<()> {
+    let mut net = Rows::new(Seed(0))?;
+    let x = ndarray::array![[1.0f32, -2.0, 0.5], [3.0, 0.0, -1.0], [0.1, 0.2, 0.3]];
+    let (counts, ones) = net.counts(&x)?;
+    assert_eq!((counts, ones), (ndarray::array![3, 1, 2], Array2::ones((3, 3))));
+    assert_eq!(net.only_ones(&x)?, Array2::<f32>::ones((3, 3)));
+    // Without dropout the loss is a known sum; with it, steps differ from each other and from that.
+    let expected: f32 = (0..3).map(|k| (0.25 * x[[0, k]] + 0.5 * x[[1, k]] + x[[2, k]]).powi(2)).sum();
+    assert!((net.loss(&x)? - expected).abs() < 1e-5);
+    let mut sgd = Sgd::new(0.0);
+    let losses = [net.train_loss(&mut sgd, &x)?, net.train_loss(&mut sgd, &x)?, net.train_loss(&mut sgd, &x)?];
+    assert!(losses.iter().any(|&loss| loss != losses[0]), "{losses:?}");
+    Ok(())
+}
+
+#[test]
+fn loops_too_short_and_too_long_are_refused() -> dl::Result<()> {
+    let net = Rows::new(Seed(0))?;
+    let x = Array1::<f32>::zeros(3);
+    assert_eq!(net.many(&x, &Array1::zeros(5))?, Array1::from_elem(3, 3.0));
+    let message = net.many(&x, &Array1::zeros(2)).unwrap_err().to_string();
+    assert!(message.contains("must be at least 1, but it is 0"), "{message}");
     Ok(())
 }

@@ -40,6 +40,16 @@ dl::model! {
             scan(h, x, axis = 1, |h, y| cell(x, h))
         }
 
+        pub fn lengths_of_loops(x: f32[N, T, 4], h: f32[N, 8]) -> f32[N, 8] {
+            scan(h, (), |h, _x| h) + scan(h, length = 0, |h| h)
+        }
+
+        pub fn too_deep(x: f32[A, B, C, D]) -> f32[D] {
+            scan(zeros([D]), x, |h, x| {
+                scan(h, x, |h, x| scan(h, x, |h, x| scan(h, length = 2, |h| h + x)))
+            })
+        }
+
         #[train]
         pub fn running(x: f32[N, T, 4], h: f32[N, 8]) -> f32 {
             scan(h, x, axis = 1, |h, x| norm(cell(x, h))).sum()

@@ -127,16 +127,19 @@ pub(crate) fn assemble(name: &str, graph: &Graph, target: &Target, work: &mut Wo
         profile: None,
         kept: Default::default(),
     };
-    let copies_made = (!once.is_empty()).then(|| {
-        let reads = layout.renumber(&mut once);
-        let sizes = Sizes { arena: 0, scratch: sizes.scratch };
-        let tree = [Section::Steps(0..once.len())];
-        let rounds = rounds(&once, &tree);
-        let schedule = schedule(&rounds, &tree);
-        Copies { kernels: kernels(once, rounds, schedule, sizes), reads, bytes: layout.kept.clone() }
-    });
+    let copies_made = match once.is_empty() {
+        true => None,
+        false => {
+            let reads = layout.renumber(&mut once);
+            let sizes = Sizes { arena: 0, scratch: sizes.scratch };
+            let tree = [Section::Steps(0..once.len())];
+            let rounds = rounds(&once, &tree);
+            let schedule = schedule(name, &rounds, &tree)?;
+            Some(Copies { kernels: kernels(once, rounds, schedule, sizes), reads, bytes: layout.kept.clone() })
+        }
+    };
     let profile = target.profile.then(|| Profile::new(known));
-    let schedule = schedule(&parts, &tree);
+    let schedule = schedule(name, &parts, &tree)?;
     let kernels = Kernels { results, fresh, copies, profile, ..kernels(steps, parts, schedule, sizes) };
     Ok(Assembled { kernels, copies: copies_made, explanation })
 }

@@ -12,8 +12,7 @@ use crate::kernels::{Place, ResultSlot};
 use crate::memory::ALIGN;
 use crate::rounds::Draft;
 
-/// The most loops within each other.
-pub(crate) const DEPTH: usize = 3;
+pub(crate) use dl_ir::scan::DEPTH;
 
 /// Where a buffer lies, in each iteration of the loops around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

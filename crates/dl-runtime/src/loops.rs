@@ -19,6 +19,7 @@ use crate::compile::bound_type;
 use crate::error::Result;
 use crate::kernels::{Round, Turnpoint};
 use crate::layout::{DEPTH, Layout, Spot, Temps, aligned};
+use crate::memory::Buffer;
 use crate::profile::Known;
 use crate::rounds::Draft;
 
@@ -74,10 +75,25 @@ fn sections(items: Vec<Item>, steps: &mut Vec<Draft>, known: &mut Vec<Known>) ->
 }
 
 /// The rounds as they are run.
-pub(crate) fn schedule(rounds: &[Round], tree: &[Section]) -> Vec<Turnpoint> {
+///
+/// Errors: [`Error::OutOfMemory`] for loops so long that there is no memory to list them.
+pub(crate) fn schedule(function: &str, rounds: &[Round], tree: &[Section]) -> Result<Vec<Turnpoint>> {
+    let bytes = turns(rounds, tree).saturating_mul(size_of::<Turnpoint>());
+    Buffer::check(bytes, &format!("the iterations of `{function}`"))?;
     let mut schedule = vec![];
     run_through(rounds, tree, 0, [0; DEPTH], &mut schedule);
-    schedule
+    Ok(schedule)
+}
+
+/// How many rounds are run.
+fn turns(rounds: &[Round], tree: &[Section]) -> usize {
+    let of = |section: &Section| match section {
+        Section::Steps(steps) => {
+            rounds.iter().filter(|round| steps.start <= round.steps.start && round.steps.start < steps.end).count()
+        }
+        Section::Loop { count, sections } => turns(rounds, sections).saturating_mul(*count),
+    };
+    tree.iter().map(of).fold(0, usize::saturating_add)
 }
 
 fn run_through(rounds: &[Round], tree: &[Section], depth: usize, at: [u32; DEPTH], schedule: &mut Vec<Turnpoint>) {
@@ -120,6 +136,7 @@ impl Assembly<'_> {
         let first = first + before.sum::<usize>();
         let scan = Scan::of(&outer.graph[id].attrs);
         let count = scan.length.as_const().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let next = first + body.nodes.len();
         let body = &with_copies(body);
         let size = |node: NodeId| bound_type(body, node).map(|(dtype, shape)| byte_size(dtype, &shape));
 
@@ -164,7 +181,7 @@ impl Assembly<'_> {
         for group in 0..fused.groups.len() {
             let mut own = Temps::from(temps.end);
             if fused.groups[group].kind == GroupKind::Loop {
-                within.extend(self.of_loop(&layout, group, &mut own, depth + 1, first + body.nodes.len())?);
+                within.extend(self.of_loop(&layout, group, &mut own, depth + 1, next)?);
                 high = high.max(own.end);
                 continue;
             }
@@ -283,7 +300,10 @@ fn number_sites(body: &mut [Stmt], first: u32) {
     for stmt in body {
         match stmt {
             Stmt::Check { site, .. } => *site += first,
-            Stmt::For { body, .. } | Stmt::Vec { body, .. } | Stmt::If { body, .. } => number_sites(body, first),
+            Stmt::For { body, .. } | Stmt::Vec { body, .. } | Stmt::If { body, .. } | Stmt::Rarely { body, .. } => {
+                number_sites(body, first)
+            }
+            Stmt::Contract(contract) => number_sites(&mut contract.epilogue, first),
             _ => {}
         }
     }
@@ -309,8 +329,11 @@ mod tests {
             Section::Steps(3..4),
         ];
         let rounds = [round(0..1), round(1..2), round(2..3), round(3..3), round(3..4)];
-        let found: Vec<(usize, u32, u32)> =
-            schedule(&rounds, &tree).iter().map(|point| (point.round, point.at[0], point.at[1])).collect();
+        let found: Vec<(usize, u32, u32)> = schedule("f", &rounds, &tree)
+            .unwrap()
+            .iter()
+            .map(|point| (point.round, point.at[0], point.at[1]))
+            .collect();
         let expected =
             [(0, 0, 0), (1, 0, 0), (2, 0, 0), (2, 0, 1), (1, 1, 0), (2, 1, 0), (2, 1, 1), (3, 0, 0), (4, 0, 0)];
         assert_eq!(found, expected);

@@ -78,7 +78,10 @@ impl Draft {
 fn has_check(body: &[Stmt]) -> bool {
     body.iter().any(|stmt| match stmt {
         Stmt::Check { .. } => true,
-        Stmt::For { body, .. } | Stmt::Vec { body, .. } | Stmt::If { body, .. } => has_check(body),
+        Stmt::For { body, .. } | Stmt::Vec { body, .. } | Stmt::If { body, .. } | Stmt::Rarely { body, .. } => {
+            has_check(body)
+        }
+        Stmt::Contract(contract) => has_check(&contract.epilogue),
         _ => false,
     })
 }

@@ -7,7 +7,7 @@ use crate::attrs::Attr;
 use crate::graph::{Graph, NodeId};
 use crate::op::{Eval, Op};
 use crate::scan::{Scan, as_result};
-use crate::types::{DType, Scalar};
+use crate::types::{DType, Scalar, Type};
 
 /// Values of a graph's inputs by name.
 pub type Inputs = BTreeMap<String, Tensor>;
@@ -81,7 +81,8 @@ fn first_of_body(graph: &Graph, id: NodeId) -> u32 {
 /// The results of a loop on these operands.
 fn run_loop(scan: &Scan, body: &Graph, args: &[&Tensor]) -> Result<Vec<Tensor>, EvalError> {
     let length = scan.length.as_const().and_then(|n| usize::try_from(n).ok());
-    let length = length.ok_or_else(|| EvalError::Symbolic(body.ty(body.inputs[0].node).clone()))?;
+    let length =
+        length.ok_or_else(|| EvalError::Symbolic(Type { dtype: DType::I64, shape: vec![scan.length.clone()] }))?;
     let mut inputs: Inputs = body.inputs.iter().zip(args).map(|(i, arg)| (i.name.clone(), (*arg).clone())).collect();
     let mut results: Vec<Vec<Tensor>> = vec![vec![]; body.outputs.len() - scan.carries];
     for step in 0..length {

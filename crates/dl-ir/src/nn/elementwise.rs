@@ -166,7 +166,10 @@ fn swapped(b: &mut Builder, args: &Args, op: Op) -> Made {
         CallError::Broadcast { left, right } => {
             CallError::Broadcast { left: (1 - left.0, left.1), right: (1 - right.0, right.1) }
         }
-        CallError::DType { input, expected, found, fix } => CallError::DType { input: 1 - input, expected, found, fix },
+        CallError::DType { input, expected, found, fix } => {
+            let expected = expected.replace("operand 0", "operand 1");
+            CallError::DType { input: 1 - input, expected, found, fix }
+        }
         other => other,
     };
     elementwise(b, op, &[y, x]).map(Value::Tensor).map_err(swap)

@@ -13,7 +13,7 @@ use crate::verify::verify;
 pub const SCAN: OpDef = OpDef {
     name: "scan",
     doc: "Runs `body` for each slice of its operands along their first axis, from the last one on if `reverse` is 1",
-    arity: Arity::AtLeast(1),
+    arity: Arity::AtLeast(0),
     class: Class::Loop,
     attrs: &[
         ("carries", AttrKind::Int),
@@ -63,6 +63,9 @@ fn check_ports(i: &Infer<'_>, scan: &Scan, body: &Graph) -> Result<(), OpError> 
     }
     if i.attrs.get_dims("length").len() != 1 {
         return i.bad_attr("length", "must be one dimension");
+    }
+    if let Some(length) = scan.length.as_const().filter(|&length| length < 1) {
+        return i.bad_attr("length", format!("must be at least 1, but it is {length}"));
     }
     for (at, (input, arg)) in body.inputs.iter().zip(i.args).enumerate() {
         let expected = &PORTS[scan.port(at)];

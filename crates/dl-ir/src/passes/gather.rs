@@ -13,7 +13,7 @@ use crate::build::{Builder, Built};
 use crate::error::OpError;
 use crate::graph::{Graph, InputKind, Node, NodeId, Output, Role};
 use crate::op::Op;
-use crate::scan::{Scan, as_result, result_attrs};
+use crate::scan::{Scan, as_result, fits_at_once, result_attrs};
 use crate::types::Type;
 
 /// Gathers sums over iterations.
@@ -73,7 +73,9 @@ fn terms(graph: &Graph, id: NodeId, body: &Graph) -> Vec<(usize, Term)> {
             [a, b] if b == carry && a != carry => a,
             _ => return None,
         };
-        Some((k, Term::of(body, added)?))
+        let term = Term::of(body, added)?;
+        let fits = |factor: &NodeId| fits_at_once(&scan.length, body.ty(*factor));
+        term.factors().iter().all(fits).then_some((k, term))
     };
     (0..scan.carries).filter_map(term).collect()
 }

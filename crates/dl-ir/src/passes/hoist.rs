@@ -13,7 +13,7 @@ use crate::dim::Dim;
 use crate::error::OpError;
 use crate::graph::{Graph, Input, Node, NodeId};
 use crate::op::{Class, Op};
-use crate::scan::{PORTS, Scan, port};
+use crate::scan::{PORTS, Scan, fits_at_once, port};
 
 /// Hoists products out of loops.
 ///
@@ -81,7 +81,8 @@ fn products(scan: &Scan, body: &Graph) -> Vec<NodeId> {
             Needs::Constants => true,
             Needs::Carries => false,
             Needs::Slices => {
-                (node.op == Op::Input || can_be_whole(node)) && node.args.iter().all(|arg| possible[arg.index()])
+                let whole = node.op == Op::Input || (can_be_whole(node) && fits_at_once(&scan.length, &node.ty));
+                whole && node.args.iter().all(|arg| possible[arg.index()])
             }
         };
         let with_constant = || node.args.iter().any(|arg| needs[arg.index()] == Needs::Constants);

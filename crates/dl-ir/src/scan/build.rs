@@ -196,6 +196,10 @@ impl Builder {
             }
         }
         let updates = |o: &Output| matches!(&o.role, Role::Update(_)) && o.node.index() >= open.before.0;
+        let depth = 1 + super::depth(&self.graph.nodes[open.before.0..]);
+        if depth > super::DEPTH {
+            return fail(format!("makes {depth} loops within each other; {} is the most", super::DEPTH));
+        }
         match self.graph.outputs.iter().find(|o| updates(o)) {
             Some(Output { role: Role::Update(name), .. }) => {
                 fail(format!("cannot update `{name}` in each iteration; use a layer without running statistics"))

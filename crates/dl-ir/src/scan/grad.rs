@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::{PORTS, Scan, port, result_attrs};
+use super::{PORTS, Scan, as_result, port, result_attrs};
 use crate::attrs::Attrs;
 use crate::autodiff::{GradError, carriers, pullback};
 use crate::build::Builder;
@@ -151,7 +151,12 @@ pub(crate) fn gradient(
     }
     args.extend(given.iter().filter_map(|&output| cotangent(output)));
     for (index, ty) in &saved_types {
-        args.push(b.push(Op::ScanResult, &[id], result_attrs(*index, ty)).map_err(fault)?);
+        // The user's own result, if it is one.
+        let taken = b.graph.ids().find(|&node| as_result(&b.graph, node) == Some((id, *index)));
+        args.push(match taken {
+            Some(taken) => taken,
+            None => b.push(Op::ScanResult, &[id], result_attrs(*index, ty)).map_err(fault)?,
+        });
     }
     args.extend(slices.iter().chain(&constants).map(|&(at, _)| node.args[at]));
 

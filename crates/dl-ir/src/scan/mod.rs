@@ -89,6 +89,27 @@ impl Scan {
     }
 }
 
+/// The most loops within each other.
+pub const DEPTH: usize = 3;
+
+/// How many loops are within each other in a graph of these nodes.
+pub(crate) fn depth(nodes: &[crate::graph::Node]) -> usize {
+    let bodies = nodes.iter().filter_map(|node| node.attrs.get_graph("body"));
+    bodies.map(|body| 1 + depth(&body.nodes)).max().unwrap_or(0)
+}
+
+/// Values of all iterations together are kept at once only if they take no more bytes than this (256 MiB): a loop may have
+/// been written to save memory.
+const MOST_AT_ONCE: u64 = 1 << 28;
+
+/// Whether the values of that type of all iterations may be kept at once; where sizes are symbols, they may.
+pub(crate) fn fits_at_once(length: &Dim, ty: &Type) -> bool {
+    let sizes = ty.shape.iter().chain([length]).map(|size| size.as_const().and_then(|n| u64::try_from(n).ok()));
+    let bytes =
+        sizes.chain([Some(ty.dtype.size() as u64)]).try_fold(1u64, |product, size| Some(product.saturating_mul(size?)));
+    bytes.is_none_or(|bytes| bytes <= MOST_AT_ONCE)
+}
+
 /// The attributes of the node that takes a result of that type.
 pub fn result_attrs(index: usize, ty: &Type) -> Attrs {
     Attrs::new().int("index", index as i64).dtype("dtype", ty.dtype).dims("shape", ty.shape.clone())

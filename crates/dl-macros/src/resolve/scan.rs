@@ -55,14 +55,19 @@ impl<'a> Resolver<'a, '_> {
 
     /// The loop.
     pub fn scan(&mut self, frame: &mut Frame<'a>, expr: &'a Expr, call: &'a ExprCall) -> Option<Value> {
+        let value = self.scanned_value(frame, expr, call);
+        if value.is_none() {
+            // What a step in error did not come to may be used there.
+            self.use_names(frame, expr.to_token_stream());
+        }
+        value
+    }
+
+    fn scanned_value(&mut self, frame: &mut Frame<'a>, expr: &'a Expr, call: &'a ExprCall) -> Option<Value> {
         let parts = self.scan_parts(frame, expr, call);
         let init = parts.as_ref().and_then(|p| p.init).map(|init| self.several(frame, init, "the initial state"));
         let xs = parts.as_ref().and_then(|p| p.xs).map(|xs| self.several(frame, xs, "what `scan` goes along"));
-        let Some(parts) = parts else {
-            // What is in the step may be right.
-            self.use_names(frame, expr.to_token_stream());
-            return None;
-        };
+        let parts = parts?;
         let reverse = match parts.reverse {
             None => false,
             Some(reverse) => match self.eval(frame, reverse)? {
@@ -244,7 +249,15 @@ impl<'a> Resolver<'a, '_> {
             slices.push(self.moved(x, &perm)?);
             axes.push(at);
         }
-        Some((slices, axes, length?))
+        let Some(length) = length else {
+            self.error(site, format!("`scan` needs a tensor to go along, or `length = ..`: {FORM}"));
+            return None;
+        };
+        if length.as_const().is_some_and(|length| length < 1) {
+            self.error(parts.length.unwrap_or(site), format!("`length` must be at least 1, but it is {length}"));
+            return None;
+        }
+        Some((slices, axes, length))
     }
 
     /// The transposed tensor, or itself if nothing moves.
