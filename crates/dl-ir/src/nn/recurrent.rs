@@ -51,7 +51,8 @@ const LENGTHS: Param = Param::optional(
     "lengths",
     Kind::Tensor,
     Default::Absent,
-    "i64 [N], how many steps of each sequence count: behind them the state stays and the result is 0",
+    "i64 [N], how many steps of each sequence count, held between 0 and T: behind them the state stays and the result \
+     is 0",
 );
 
 const CELL_X: Param = Param::required("x", Kind::Tensor, "the input of one step, [N, in]");
