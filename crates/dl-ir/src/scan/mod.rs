@@ -8,7 +8,7 @@
 //! after the last iteration first.
 //!
 //! The size of a program does not depend on the number of iterations. [`Builder::scan`](crate::Builder::scan) makes loops
-//! from a closure; [`gradient`] is a loop in the other direction.
+//! from a closure; its gradient is a loop in the other direction.
 
 mod build;
 mod grad;
