@@ -1,7 +1,8 @@
 //! A generative adversarial network (Goodfellow et al., 2014; layers as in DCGAN): a generator of digits and a
 //! discriminator that tells them from real ones, each with an optimizer of its own. A classifier of real digits judges.
 //!
-//! `cargo run --release --example gan`; `-- --help` for what can be set.
+//! `cargo run --release --example gan`, fifty seconds of processor time; `-- --help` for what can be set.
+//! Seeds 0, 1, 2: a score of 5.9, 6.1 and 6.0 (9 is that of real digits), and 4.9, 5.5 and 6.1 % in the rarest class.
 
 mod support;
 

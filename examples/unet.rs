@@ -2,7 +2,7 @@
 //! belong to discs and which to boxes.
 //!
 //! `cargo run --release --example unet`, twenty seconds of processor time; `-- --help` for what can be set.
-//! Seeds 0, 1, 2: a mean IoU of 0.959, 0.942 and 0.958 in 300 test scenes.
+//! Seeds 0, 1, 2: a mean IoU of 0.958, 0.950 and 0.955 in 300 test scenes.
 
 mod support;
 

@@ -8,7 +8,7 @@ use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 use ndarray::{Array3, ArrayRef4, s};
 
-/// Writes images `[N, C, H, W]` with values from 0 (black) to 1 side by side into one PNG file, so many in a row.
+/// Writes images `[N, C, H, W]` with values from 0 (black) to 1 in one PNG file, side by side, so many in a row.
 ///
 /// One channel is grey, three are red, green and blue. Values outside of 0 to 1 are held there, NaN is black. Images are
 /// two black pixels apart. PyTorch: `torchvision.utils.save_image`.
@@ -20,8 +20,8 @@ use ndarray::{Array3, ArrayRef4, s};
 /// ```
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`] if there is no pixel, another number of channels, or `columns` is 0; what the operating
-/// system says if the file cannot be written.
+/// [`io::ErrorKind::InvalidInput`] if there is no pixel, another number of channels, or `columns` is 0; what the
+/// operating system says if the file cannot be written.
 pub fn save_png(path: impl AsRef<Path>, images: &ArrayRef4<f32>, columns: usize) -> io::Result<()> {
     fs::write(path, png(&grid(images, columns)?)?)
 }

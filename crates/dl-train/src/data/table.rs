@@ -39,7 +39,7 @@ impl Table {
         Self::read_separated(path, b',')
     }
 
-    /// [`read_csv`](Self::read_csv) of a file whose fields are separated by another character, such as `b';'` or `b'\t'`.
+    /// [`read_csv`](Self::read_csv) of a file whose fields are separated by another character: `b';'`, `b'\t'`.
     ///
     /// # Errors
     /// Those of `read_csv`.
@@ -74,8 +74,8 @@ impl Table {
     /// The named columns as numbers, `[rows, columns]`, in the order in which they are named.
     ///
     /// # Errors
-    /// [`DataError::NoColumn`], or [`DataError::NotANumber`] for the first field that is empty or holds anything else. A
-    /// field `NaN` is a number.
+    /// [`DataError::NoColumn`], or [`DataError::NotANumber`] for the first field that is empty or holds anything else.
+    /// A field `NaN` is a number.
     pub fn numbers(&self, columns: &[&str]) -> Result<Array2<f32>, DataError> {
         let columns = columns.iter().map(|name| self.column(name)).collect::<Result<Vec<_>, _>>()?;
         self.numbers_of(&columns)
