@@ -10,8 +10,8 @@ use ndarray::{Array3, ArrayRef4, s};
 
 /// Writes images `[N, C, H, W]` with values from 0 (black) to 1 in one PNG file, side by side, so many in a row.
 ///
-/// One channel is grey, three are red, green and blue. Values outside of 0 to 1 are held there, NaN is black. Images are
-/// two black pixels apart. PyTorch: `torchvision.utils.save_image`.
+/// One channel is grey, three are red, green and blue. Values outside of 0 to 1 are held there, NaN is black. Images
+/// lie two black pixels apart. PyTorch: `torchvision.utils.save_image`.
 ///
 /// ```no_run
 /// # let images = ndarray::Array4::<f32>::zeros((64, 1, 28, 28));
