@@ -353,8 +353,8 @@ impl<'a> Run<'a> {
             // SAFETY: the table holds the address of every buffer that the kernel declares, in order, and behind them is
             // room for that of this share's fault cell. Each buffer is as long as declared: arena and scratch memory by
             // the memory plan, inputs by the contract, results by their type, and what moves stays within a tensor of
-            // which it is a slice. The table and scratch memory are this
-            // worker's own, the fault cell is this share's. The code is kept.
+            // which it is a slice. The table and scratch memory are this worker's own, the fault cell is this share's.
+            // The code is kept.
             unsafe {
                 let table = memory.tables[turn.worker].as_ptr().cast::<*mut u8>().add(step.table);
                 table.add(step.buffers.len()).write(memory.workers[turn.share].as_ptr());

@@ -54,11 +54,12 @@ impl Key for u8 {
 
 /// Writes the positions of `len` elements from `from` on, in order, to `to` and what follows it.
 pub(super) extern "C" fn sort<T: Key>(from: *const T, to: *mut i64, len: i64, descending: i64) {
-    // SAFETY: the kernel's verifier has proved that `len` elements from each address on lie in one buffer; a kernel
-    // that sorts never writes to what it reads, and nobody else touches the row that this part writes. Every bit
-    // pattern is an element of these types.
-    let (row, order) =
-        unsafe { (std::slice::from_raw_parts(from, len as usize), std::slice::from_raw_parts_mut(to, len as usize)) };
+    let len = len as usize;
+    // SAFETY: the kernel's verifier has proved that `len` elements from here on lie in one buffer, and a kernel that sorts
+    // never writes to what it reads. Every bit pattern is an element of these types.
+    let row = unsafe { std::slice::from_raw_parts(from, len) };
+    // SAFETY: as above, and nobody else touches the row that this part writes.
+    let order = unsafe { std::slice::from_raw_parts_mut(to, len) };
     order.iter_mut().zip(0..).for_each(|(place, i)| *place = i);
     let key = |i: i64| row[i as usize].key();
     match descending {

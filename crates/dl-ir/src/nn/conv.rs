@@ -64,13 +64,17 @@ fn declare(args: &Args, spatial: usize) -> Result<Vec<ParamDecl>, ArgError> {
     Geometry::of(args, spatial)?;
     let inner = from.floor_div(&groups).unwrap_or(from);
     let fan_in = inner.clone() * Dim::from(kernel.iter().product::<i64>());
-    let mut shape = vec![to.clone(), inner];
-    shape.extend(kernel.into_iter().map(Dim::from));
+    Ok(filters(args, [to.clone(), inner], kernel, to, fan_in))
+}
+
+/// The filters of a convolution with these channels, and a bias for each channel of its result if it has one.
+pub fn filters(args: &Args, channels: [Dim; 2], kernel: Vec<i64>, results: Dim, fan_in: Dim) -> Vec<ParamDecl> {
+    let shape = channels.into_iter().chain(kernel.into_iter().map(Dim::from)).collect();
     let mut params = vec![trainable("weight", DType::F32, shape, Init::FanIn(fan_in.clone()))];
     if args.bool("bias") {
-        params.push(trainable("bias", DType::F32, vec![to], Init::FanIn(fan_in)));
+        params.push(trainable("bias", DType::F32, vec![results], Init::FanIn(fan_in)));
     }
-    Ok(params)
+    params
 }
 
 /// The number of groups, into which the channels of both sides divide.

@@ -3,15 +3,14 @@
 use super::args::Args;
 use super::common::{Made, made};
 use super::error::{ArgError, CallError};
-use super::layer::{Append, Call, Declare, LayerDef, trainable};
+use super::layer::{Append, Call, Declare, LayerDef};
 use super::linear::{BIAS, along_channels, positive_dim};
 use super::params::{Default, Kind, Param};
 use super::pool::LAYOUTS;
 use crate::attrs::Attrs;
 use crate::dim::Dim;
-use crate::module::{Init, ParamDecl};
+use crate::module::ParamDecl;
 use crate::op::Op;
-use crate::types::DType;
 
 const PARAMS: &[Param] = &[
     Param::required("in", Kind::Map { pair: false }, "channels of x => channels of the result"),
@@ -101,13 +100,7 @@ fn declare(args: &Args, spatial: usize) -> Result<Vec<ParamDecl>, ArgError> {
     let inner = to.floor_div(&groups).unwrap_or_else(|_| to.clone());
     // PyTorch counts the second axis of weight.
     let fan_in = inner.clone() * Dim::from(geometry.kernel.iter().product::<i64>());
-    let mut shape = vec![from, inner];
-    shape.extend(geometry.kernel.into_iter().map(Dim::from));
-    let mut params = vec![trainable("weight", DType::F32, shape, Init::FanIn(fan_in.clone()))];
-    if args.bool("bias") {
-        params.push(trainable("bias", DType::F32, vec![to], Init::FanIn(fan_in)));
-    }
-    Ok(params)
+    Ok(super::conv::filters(args, [from, inner], geometry.kernel, to, fan_in))
 }
 
 fn call(c: &mut Call<'_>, spatial: usize) -> Made {

@@ -7,18 +7,13 @@
 
 use super::coords::{Axis, Coords, identity, merge, of_operand};
 use super::order::{Order, in_order};
-use super::rules::{Nature, checks_indices, nature, numel, windows_tile};
+use super::rules::{Nature, checks_indices, is_by_row, nature, numel, reduced_axes, windows_tile};
 use super::view::{sizes, view_from};
 use super::{Fused, Group, GroupKind, Home};
 use crate::graph::{Graph, NodeId, Role};
 use crate::op::{Class, Op};
 use crate::scan::as_result;
 
-/// The longest row, in elements, that a row group keeps in its scratch memory.
-const LONGEST_ROW: i64 = 16 * 1024;
-/// A domain with fewer rows than that is worth one pass for each phase over all threads, unless it is small.
-const FEWEST_ROWS: i64 = 8;
-const SMALL_DOMAIN: i64 = 32 * 1024;
 /// An epilogue may store and load so many tensors besides the anchor's own.
 const MOST_EPILOGUE_OUTPUTS: usize = 3;
 
@@ -470,23 +465,6 @@ impl<'g> Fuser<'g> {
         }
         fused
     }
-}
-
-/// Whether a reduction can go row by row: over trailing axes, of rows that fit into scratch memory, and enough of them.
-fn is_by_row(domain: &[i64], reduced: &[usize]) -> bool {
-    let trailing = reduced.iter().rev().enumerate().all(|(i, &a)| a + 1 + i == domain.len());
-    let row: i64 = reduced.iter().map(|&a| domain[a]).product();
-    let all: i64 = domain.iter().product();
-    trailing && row <= LONGEST_ROW && (all / row.max(1) >= FEWEST_ROWS || all <= SMALL_DOMAIN)
-}
-
-/// The axes that a reduction folds, ascending.
-pub(super) fn reduced_axes(graph: &Graph, node: NodeId) -> Vec<usize> {
-    let attrs = &graph[node].attrs;
-    let mut axes =
-        if graph[node].op == Op::ArgMax { vec![attrs.get_int("axis") as usize] } else { attrs.get_axes("axes") };
-    axes.sort_unstable();
-    axes
 }
 
 /// The finished group: what its outputs need, and what that loads.

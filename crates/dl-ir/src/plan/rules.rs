@@ -7,6 +7,12 @@ use crate::op::{Class, Op};
 /// A constant list of more elements is stored rather than selected from.
 const LONGEST_INLINE_LIST: i64 = 8;
 
+/// The longest row, in elements, that a row group keeps in its scratch memory.
+const LONGEST_ROW: i64 = 16 * 1024;
+/// A domain with fewer rows than that is worth one pass for each phase over all threads, unless it is small.
+const FEWEST_ROWS: i64 = 8;
+const SMALL_DOMAIN: i64 = 32 * 1024;
+
 /// How a node can be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nature {
@@ -92,4 +98,21 @@ pub fn is_dear(graph: &Graph, node: NodeId) -> bool {
 
 pub(super) fn numel(graph: &Graph, node: NodeId) -> i64 {
     sizes(graph, node).iter().product()
+}
+
+/// Whether a reduction can go row by row: over trailing axes, of rows that fit into scratch memory, and enough of them.
+pub(super) fn is_by_row(domain: &[i64], reduced: &[usize]) -> bool {
+    let trailing = reduced.iter().rev().enumerate().all(|(i, &a)| a + 1 + i == domain.len());
+    let row: i64 = reduced.iter().map(|&a| domain[a]).product();
+    let all: i64 = domain.iter().product();
+    trailing && row <= LONGEST_ROW && (all / row.max(1) >= FEWEST_ROWS || all <= SMALL_DOMAIN)
+}
+
+/// The axes that a reduction folds, ascending.
+pub(super) fn reduced_axes(graph: &Graph, node: NodeId) -> Vec<usize> {
+    let attrs = &graph[node].attrs;
+    let mut axes =
+        if graph[node].op == Op::ArgMax { vec![attrs.get_int("axis") as usize] } else { attrs.get_axes("axes") };
+    axes.sort_unstable();
+    axes
 }

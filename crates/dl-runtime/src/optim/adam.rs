@@ -80,16 +80,13 @@ impl AdamW {
 fn numbers(lr: f64, (beta1, beta2): (f64, f64), eps: f64, weight_decay: f64, t: f64) -> Numbers {
     // Dividing numerator and denominator by sqrt(1 - beta2^t) leaves one division an element.
     let root = (1.0 - beta2.powf(t)).sqrt();
-    Ok(vec![
+    let own = [
         ("step_size", lr * root / (1.0 - beta1.powf(t))),
-        ("beta1", beta1),
-        ("beta1_rest", 1.0 - beta1),
-        ("beta2", beta2),
-        ("beta2_rest", 1.0 - beta2),
         ("eps", eps * root),
         ("weight_decay", weight_decay),
         ("keep", 1.0 - lr * weight_decay),
-    ])
+    ];
+    Ok(own.into_iter().chain(rates((beta1, beta2))).collect())
 }
 
 /// Updates both moments by `grad` and returns what is subtracted from the parameter.
@@ -103,6 +100,11 @@ fn step(update: &mut Update<'_>, grad: NodeId, amsgrad: bool) -> Result<NodeId, 
     let divisor = root(update, v)?;
     let numerator = update.combine(&[("step_size", m)])?;
     update.builder.div(numerator, divisor)
+}
+
+/// The scalars by which [`moments`] averages.
+pub(super) fn rates((beta1, beta2): (f64, f64)) -> [(&'static str, f64); 4] {
+    [("beta1", beta1), ("beta1_rest", 1.0 - beta1), ("beta2", beta2), ("beta2_rest", 1.0 - beta2)]
 }
 
 /// The moving averages of `grad` and of its square, by the scalars `beta1`, `beta1_rest`, `beta2` and `beta2_rest`.

@@ -1,6 +1,6 @@
 //! LAMB.
 
-use super::adam::{moments, root};
+use super::adam::{moments, rates, root};
 use super::table::prelude::*;
 
 optimizer! {
@@ -35,16 +35,13 @@ impl Lamb {
     fn numbers(&self, t: f64) -> Numbers {
         let (beta1, beta2) = self.betas;
         let root = (1.0 - beta2.powf(t)).sqrt();
-        Ok(vec![
+        let own = [
             ("lr", self.lr),
             ("correction", root / (1.0 - beta1.powf(t))),
-            ("beta1", beta1),
-            ("beta1_rest", 1.0 - beta1),
-            ("beta2", beta2),
-            ("beta2_rest", 1.0 - beta2),
             ("eps", self.eps * root),
             ("weight_decay", self.weight_decay),
-        ])
+        ];
+        Ok(own.into_iter().chain(rates(self.betas)).collect())
     }
 
     fn build(&self, update: &mut Update<'_>) -> Result<(), OpError> {

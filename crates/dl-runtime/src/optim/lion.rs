@@ -1,5 +1,6 @@
 //! Lion.
 
+use super::adam::rates;
 use super::table::prelude::*;
 
 optimizer! {
@@ -28,15 +29,8 @@ optimizer! {
 
 impl Lion {
     fn numbers(&self, _t: f64) -> Numbers {
-        let (beta1, beta2) = self.betas;
-        Ok(vec![
-            ("lr", self.lr),
-            ("beta1", beta1),
-            ("beta1_rest", 1.0 - beta1),
-            ("beta2", beta2),
-            ("beta2_rest", 1.0 - beta2),
-            ("keep", 1.0 - self.lr * self.weight_decay),
-        ])
+        let own = [("lr", self.lr), ("keep", 1.0 - self.lr * self.weight_decay)];
+        Ok(own.into_iter().chain(rates(self.betas)).collect())
     }
 
     fn build(&self, update: &mut Update<'_>) -> Result<(), OpError> {

@@ -1,6 +1,6 @@
 //! NAdam.
 
-use super::adam::{moments, root};
+use super::adam::{moments, rates, root};
 use super::table::prelude::*;
 
 optimizer! {
@@ -57,17 +57,14 @@ impl NAdam {
         let mu = |t: f64| beta1 * (1.0 - 0.5 * 0.96f64.powf(t * self.momentum_decay));
         let (now, next, product) = (mu(t), mu(t + 1.0), self.product(t));
         let root = (1.0 - beta2.powf(t)).sqrt();
-        Ok(vec![
+        let own = [
             ("of_grad", self.lr * root * (1.0 - now) / (1.0 - product)),
             ("of_average", self.lr * root * next / (1.0 - product * next)),
-            ("beta1", beta1),
-            ("beta1_rest", 1.0 - beta1),
-            ("beta2", beta2),
-            ("beta2_rest", 1.0 - beta2),
             ("eps", self.eps * root),
             ("weight_decay", self.weight_decay),
             ("keep", 1.0 - self.lr * self.weight_decay),
-        ])
+        ];
+        Ok(own.into_iter().chain(rates(self.betas)).collect())
     }
 
     fn build(&self, update: &mut Update<'_>) -> Result<(), OpError> {

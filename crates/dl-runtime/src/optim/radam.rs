@@ -1,6 +1,6 @@
 //! RAdam.
 
-use super::adam::{moments, root};
+use super::adam::{moments, rates, root};
 use super::table::prelude::*;
 
 optimizer! {
@@ -50,17 +50,14 @@ impl RAdam {
             }
             false => (size, 0.0, 1.0),
         };
-        Ok(vec![
+        let own = [
             ("plain", plain),
             ("rectified", rectified),
             ("eps", eps),
-            ("beta1", beta1),
-            ("beta1_rest", 1.0 - beta1),
-            ("beta2", beta2),
-            ("beta2_rest", 1.0 - beta2),
             ("weight_decay", self.weight_decay),
             ("keep", 1.0 - self.lr * self.weight_decay),
-        ])
+        ];
+        Ok(own.into_iter().chain(rates(self.betas)).collect())
     }
 
     fn build(&self, update: &mut Update<'_>) -> Result<(), OpError> {

@@ -61,11 +61,19 @@ fn classes(b: &mut Builder, args: &Args, logits: bool) -> Made {
     let axis = class_axis(b, args, x, target, probabilities)?;
     let weight = class_weight(b, args, x, axis)?;
     let log_p = if logits { log_softmax(b, x, axis)? } else { x };
-    if probabilities {
-        soft_targets(b, args, log_p, target, axis, smoothing, weight)
-    } else {
-        hard_targets(b, args, log_p, target, axis, smoothing, weight)
-    }
+    let goal = Goal { target, axis, smoothing, weight };
+    if probabilities { soft_targets(b, args, log_p, goal) } else { hard_targets(b, args, log_p, goal) }
+}
+
+/// What logarithms of probabilities are compared with.
+struct Goal {
+    target: NodeId,
+    /// That of the classes.
+    axis: usize,
+    /// The share that is spread over all classes.
+    smoothing: f64,
+    /// Of each class, in a shape that broadcasts along the axis.
+    weight: Option<NodeId>,
 }
 
 fn has_classes(b: &Builder, x: NodeId) -> Result<(), CallError> {
@@ -122,16 +130,8 @@ fn class_weight(b: &mut Builder, args: &Args, x: NodeId, axis: usize) -> Result<
     Ok(Some(b.reshape(weight, &shape)?))
 }
 
-fn soft_targets(
-    b: &mut Builder,
-    args: &Args,
-    log_p: NodeId,
-    target: NodeId,
-    axis: usize,
-    smoothing: f64,
-    weight: Option<NodeId>,
-) -> Made {
-    let mut target = target;
+fn soft_targets(b: &mut Builder, args: &Args, log_p: NodeId, goal: Goal) -> Made {
+    let Goal { mut target, axis, smoothing, weight } = goal;
     if smoothing > 0.0 {
         let classes = b.shape(log_p)[axis].clone();
         let (classes, share) = (b.dim_value(&classes, b.dtype(log_p))?, b.constant(b.dtype(log_p), smoothing));
@@ -148,15 +148,8 @@ fn soft_targets(
     reduced(b, loss, args)
 }
 
-fn hard_targets(
-    b: &mut Builder,
-    args: &Args,
-    log_p: NodeId,
-    target: NodeId,
-    axis: usize,
-    smoothing: f64,
-    weight: Option<NodeId>,
-) -> Made {
+fn hard_targets(b: &mut Builder, args: &Args, log_p: NodeId, goal: Goal) -> Made {
+    let Goal { target, axis, smoothing, weight } = goal;
     let dtype = b.dtype(log_p);
     let target = whole_numbers(b, 1, target)?;
     let ignored = with_constant(b, Op::Eq, target, args.int("ignore_index") as f64)?;
