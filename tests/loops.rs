@@ -7,7 +7,7 @@ mod loops;
 use common::jit::{call, call_with_parameters, difference, options};
 use dl_ir::eval::{Inputs, run};
 use dl_ir::{Attrs, Graph, Sample};
-use loops::CASES;
+use loops::{CASES, How};
 
 /// Sums of f32 in another order, carried through as many iterations as there are, relative to the largest element.
 const TOLERANCE: f64 = 1e-5;
@@ -24,8 +24,10 @@ fn compiled_loops_equal_the_evaluator() {
     for threads in [1, 2] {
         let options = options(threads);
         for case in CASES {
-            for (length, reverse) in [(1, false), (4, false), (5, true)] {
-                let graph = case.graph(length, reverse, true);
+            for (length, reverse, how) in
+                [(1, false, How::Kept), (4, false, How::Kept), (5, true, How::Kept), (5, false, How::Recomputed)]
+            {
+                let graph = case.graph(length, reverse, how);
                 let inputs = inputs(&graph);
                 let expected = run(&graph, &inputs).unwrap();
                 for call in [call, call_with_parameters] {
@@ -48,7 +50,7 @@ fn compiled_loops_equal_the_evaluator() {
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     for case in CASES {
-        let graph = case.graph(6, false, true);
+        let graph = case.graph(6, false, How::Kept);
         let inputs = inputs(&graph);
         let one = call(&graph, &inputs, &options(1)).unwrap();
         for threads in [2, 3] {

@@ -7,7 +7,7 @@ use dl_ir::eval::{Inputs, Tensor, run};
 use dl_ir::passes::{Options, simplify};
 use dl_ir::text::parse_graph;
 use dl_ir::{Attrs, DType, Graph, Sample, verify};
-use loops::CASES;
+use loops::{CASES, How};
 
 fn inputs(graph: &Graph) -> Inputs {
     let args = graph.inputs.iter().map(|i| graph.ty(i.node).clone()).collect::<Vec<_>>();
@@ -31,11 +31,14 @@ fn assert_same(name: &str, found: &[Tensor], expected: &[Tensor]) {
 fn values_and_gradients_are_those_of_the_loop_written_out() {
     for case in CASES {
         for (length, reverse) in [(1, false), (4, false), (5, true)] {
-            let (looped, plain) = (case.graph(length, reverse, true), case.graph(length, reverse, false));
-            verify(&looped).unwrap_or_else(|e| panic!("{}: {e}\n{looped}", case.name));
-            assert_eq!(looped.outputs.len(), plain.outputs.len());
+            let plain = case.graph(length, reverse, How::Out);
             let inputs = inputs(&plain);
-            assert_same(case.name, &run(&looped, &inputs).unwrap(), &run(&plain, &inputs).unwrap());
+            let expected = run(&plain, &inputs).unwrap();
+            for how in [How::Kept, How::Recomputed] {
+                let looped = case.graph(length, reverse, how);
+                verify(&looped).unwrap_or_else(|e| panic!("{}: {e}\n{looped}", case.name));
+                assert_same(case.name, &run(&looped, &inputs).unwrap(), &expected);
+            }
         }
     }
 }
@@ -43,7 +46,7 @@ fn values_and_gradients_are_those_of_the_loop_written_out() {
 #[test]
 fn a_loop_does_not_grow_with_its_length() {
     for case in CASES {
-        let nodes = |length| case.graph(length, false, true).all_nodes();
+        let nodes = |length| case.graph(length, false, How::Kept).all_nodes();
         assert_eq!(nodes(2), nodes(500), "{}", case.name);
     }
 }
@@ -51,7 +54,7 @@ fn a_loop_does_not_grow_with_its_length() {
 #[test]
 fn loops_are_printed_and_read() {
     for case in CASES {
-        let graph = case.graph(3, true, true);
+        let graph = case.graph(3, true, How::Kept);
         let text = graph.to_string();
         assert_eq!(parse_graph(&text).unwrap_or_else(|e| panic!("{e}\n{text}")), graph, "{text}");
     }
@@ -60,7 +63,7 @@ fn loops_are_printed_and_read() {
 #[test]
 fn passes_keep_the_meaning_of_loops() {
     for case in CASES {
-        let graph = case.graph(4, false, true);
+        let graph = case.graph(4, false, How::Kept);
         let simple = simplify(&graph, &mut Options { verify: true, ..Options::default() }).unwrap();
         let again = simplify(&simple, &mut Options { verify: true, ..Options::default() }).unwrap();
         let inputs = inputs(&graph);
@@ -74,7 +77,7 @@ fn passes_keep_the_meaning_of_loops() {
 #[test]
 fn gradients_of_weights_are_gathered() {
     let case = CASES.iter().find(|c| c.name == "lstm").unwrap();
-    let simple = simplify(&case.graph(4, false, true), &mut Options::default()).unwrap();
+    let simple = simplify(&case.graph(4, false, How::Kept), &mut Options::default()).unwrap();
     let text = simple.to_string();
     let outside: Vec<&str> = text.lines().filter(|l| !l.starts_with("  ") && l.contains("= dot")).collect();
     assert_eq!(outside.len(), 1, "{text}");
@@ -100,7 +103,7 @@ fn what_an_iteration_carries_keeps_its_type() {
 #[test]
 fn products_of_slices_are_hoisted() {
     let case = CASES.iter().find(|c| c.name == "elman").unwrap();
-    let graph = case.graph(4, false, true);
+    let graph = case.graph(4, false, How::Kept);
     let simple = simplify(&graph, &mut Options::default()).unwrap();
     let text = simple.to_string();
     let (first, body) = simple.bodies().next().unwrap();
@@ -108,4 +111,17 @@ fn products_of_slices_are_hoisted() {
     assert_eq!(dots(body), 1, "{text}");
     let before = Graph { nodes: simple.nodes[..first.index()].to_vec(), ..Graph::default() };
     assert_eq!(dots(&before), 1, "{text}");
+}
+
+/// Of what a loop computes, its gradient then needs nothing but what each iteration starts from.
+#[test]
+fn what_is_recomputed_is_not_kept() {
+    let case = CASES.iter().find(|c| c.name == "lstm").unwrap();
+    let results = |how| {
+        let simple = simplify(&case.graph(4, false, how), &mut Options::default()).unwrap();
+        let (_, body) = simple.bodies().next().unwrap();
+        body.outputs.iter().filter(|o| o.role == dl_ir::Role::Result).count()
+    };
+    // The results of the loop itself are the states, of which one is joined behind it already.
+    assert_eq!((results(How::Kept), results(How::Recomputed)), (8, 3));
 }

@@ -19,6 +19,7 @@ pub const SCAN: OpDef = OpDef {
         ("carries", AttrKind::Int),
         ("slices", AttrKind::Int),
         ("reverse", AttrKind::Int),
+        ("recompute", AttrKind::Int),
         ("length", AttrKind::Dims),
         ("body", AttrKind::Graph),
     ],

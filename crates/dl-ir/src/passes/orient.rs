@@ -16,6 +16,9 @@ use crate::scan::Scan;
 /// # Errors
 /// None.
 pub fn run(graph: &Graph) -> Result<Graph, OpError> {
+    if graph.bodies().next().is_none() {
+        return Ok(graph.clone());
+    }
     rewrite(graph, |b, _, node| {
         let Some(body) = node.attrs.get_graph("body") else { return Ok(None) };
         let scan = Scan::of(&node.attrs);

@@ -18,6 +18,8 @@ pub struct Open {
     init: Vec<NodeId>,
     xs: Vec<NodeId>,
     length: Dim,
+    /// See [`Scan::recompute`]; by default not.
+    pub recompute: bool,
     /// How many nodes, inputs and outputs the graph had.
     before: (usize, usize, usize),
     /// The carried values at the start of an iteration.
@@ -95,7 +97,7 @@ impl Builder {
             input(self, 1, k, ty)
         });
         let slices = slices.collect();
-        Open { init: init.to_vec(), xs: xs.to_vec(), length, before, carries, slices }
+        Open { init: init.to_vec(), xs: xs.to_vec(), length, recompute: false, before, carries, slices }
     }
 
     /// Takes back all that was appended since the loop was opened.
@@ -128,7 +130,13 @@ impl Builder {
         self.drop_scan(&open);
         let from = origins(&taken, first, &open);
         let facts = self.graph.facts.clone();
-        let scan = Scan { carries: next.len(), slices: open.xs.len(), reverse, length: open.length.clone() };
+        let scan = Scan {
+            carries: next.len(),
+            slices: open.xs.len(),
+            reverse,
+            recompute: open.recompute,
+            length: open.length.clone(),
+        };
         let mut split = Split {
             b: self,
             first,

@@ -2,7 +2,7 @@
 //!
 //! It carries the cotangents of what the loop carries, and a sum for each constant; its slices are the cotangents of the
 //! loop's results, and what an iteration's gradient needs of that iteration: values of the body, which the loop then
-//! gives as further results. Movement and constants are made again instead.
+//! gives as further results. Movement and constants are made again instead, and on request all but what is carried.
 
 use std::collections::HashMap;
 
@@ -83,7 +83,8 @@ pub(crate) fn gradient(
         joint: &joint.graph,
         forward,
         body: &mut body,
-        back: Graph { facts: b.graph.facts.clone(), ..Graph::default() },
+        back: Builder::on(Graph { facts: b.graph.facts.clone(), ..Graph::default() }),
+        recompute: scan.recompute,
         new: HashMap::new(),
         kept: HashMap::new(),
         saved: vec![],
@@ -102,7 +103,11 @@ pub(crate) fn gradient(
         let gradient = wrt.iter().position(|&w| w == at).and_then(|w| gradients[w]);
         let node = match gradient {
             Some(gradient) => split.get(gradient),
-            None => split.zeros(&joint.graph.ty(split.body.inputs[at].node).clone()).map_err(fault)?,
+            None => {
+                let ty = joint.graph.ty(split.body.inputs[at].node);
+                let zero = split.back.constant(ty.dtype, 0.0);
+                split.back.broadcast(zero, &ty.shape).map_err(fault)?
+            }
         };
         outputs.push(node);
     }
@@ -114,10 +119,7 @@ pub(crate) fn gradient(
         let ty = split.back.ty(gradient).clone();
         let before = split.input(ty);
         inputs.push((0, before));
-        let mut builder = Builder::on(std::mem::take(&mut split.back));
-        let sum = builder.add(before, gradient);
-        split.back = builder.finish();
-        outputs.push(sum.map_err(fault)?);
+        outputs.push(split.back.add(before, gradient).map_err(fault)?);
         sums.push(at);
     }
     let mut sliced = vec![];
@@ -127,13 +129,15 @@ pub(crate) fn gradient(
         outputs.push(gradient);
         sliced.push(at);
     }
-    let Split { mut back, saved, slices, constants, .. } = split;
+    let Split { back, saved, slices, constants, .. } = split;
+    let mut back = back.finish();
 
     // The loop gives what is saved.
     let backward = Scan {
         carries: carried.len() + sums.len(),
         slices: given.len() + saved.len() + slices.len(),
         reverse: !scan.reverse,
+        recompute: false,
         length: scan.length.clone(),
     };
     let saved_types: Vec<(usize, Type)> =
@@ -191,7 +195,9 @@ struct Split<'a> {
     forward: usize,
     /// The body of the loop, which gets results.
     body: &'a mut Graph,
-    back: Graph,
+    back: Builder,
+    /// See [`Scan::recompute`].
+    recompute: bool,
     /// Nodes of the joint graph in the backward part.
     new: HashMap<NodeId, NodeId>,
     /// Nodes that were appended to the forward part.
@@ -206,15 +212,7 @@ struct Split<'a> {
 
 impl Split<'_> {
     fn input(&mut self, ty: Type) -> NodeId {
-        append(&mut self.back, Node { op: Op::Input, args: vec![], attrs: Attrs::new(), ty, loc: Loc::NONE })
-    }
-
-    fn zeros(&mut self, ty: &Type) -> Result<NodeId, OpError> {
-        let mut builder = Builder::on(std::mem::take(&mut self.back));
-        let zero = builder.constant(ty.dtype, 0.0);
-        let zeros = builder.broadcast(zero, &ty.shape);
-        self.back = builder.finish();
-        zeros
+        append(&mut self.back.graph, Node { op: Op::Input, args: vec![], attrs: Attrs::new(), ty, loc: Loc::NONE })
     }
 
     /// The node of the backward part that has the value of a node of the joint graph.
@@ -227,7 +225,7 @@ impl Split<'_> {
             self.read(id)
         } else {
             let args = node.args.iter().map(|&arg| self.get(arg)).collect();
-            append(&mut self.back, Node { args, ..node.clone() })
+            append(&mut self.back.graph, Node { args, ..node.clone() })
         };
         self.new.insert(id, new);
         new
@@ -239,10 +237,14 @@ impl Split<'_> {
         id.index() < self.forward || (node.op == Op::ScanResult && self.is_forward(node.args[0]))
     }
 
-    /// Whether it costs less to make the value again than to keep it.
+    /// Whether the value is made again and not kept: where that costs less, or is asked for.
     fn is_made_again(&self, id: NodeId) -> bool {
-        matches!(self.joint[id].op.class(), Class::Source | Class::Movement)
-            && !matches!(self.joint[id].op, Op::Random | Op::Pad | Op::Concat)
+        match self.joint[id].op {
+            Op::Input => false,
+            _ if self.recompute => true,
+            Op::Random | Op::Pad | Op::Concat => false,
+            op => matches!(op.class(), Class::Source | Class::Movement),
+        }
     }
 
     /// An input of the backward part for a value of the forward one.

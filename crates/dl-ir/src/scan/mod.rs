@@ -32,6 +32,8 @@ pub struct Scan {
     pub slices: usize,
     /// Whether the last slice is the first to be used.
     pub reverse: bool,
+    /// Whether its gradient computes the values of an iteration again, from what that carried in, rather than keeping them.
+    pub recompute: bool,
     /// The number of iterations.
     pub length: Dim,
 }
@@ -54,6 +56,7 @@ impl Scan {
             carries: attrs.get_int("carries").max(0) as usize,
             slices: attrs.get_int("slices").max(0) as usize,
             reverse: attrs.get_int("reverse") != 0,
+            recompute: attrs.get_int("recompute") != 0,
             length: attrs.get_dims("length").first().cloned().unwrap_or(Dim::ONE),
         }
     }
@@ -64,6 +67,7 @@ impl Scan {
             .int("carries", self.carries as i64)
             .int("slices", self.slices as i64)
             .int("reverse", i64::from(self.reverse))
+            .int("recompute", i64::from(self.recompute))
             .dims("length", vec![self.length.clone()])
             .graph("body", body)
     }

@@ -5,6 +5,17 @@ use dl_ir::{Attrs, Builder, DType, Dim, Graph, InputKind, NodeId, Op, OpError, R
 
 type Body = fn(&mut Builder, &[NodeId], &[NodeId], &[NodeId]) -> Result<(Vec<NodeId>, Vec<NodeId>), OpError>;
 
+/// How the iterations of a case are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// One after the other.
+    Out,
+    /// As a loop whose gradient keeps values.
+    Kept,
+    /// As a loop whose gradient computes them again.
+    Recomputed,
+}
+
 /// A loop: types of initial values, of tensors to cut and of constants, and what an iteration does.
 pub struct Case {
     pub name: &'static str,
@@ -114,7 +125,7 @@ fn lstm(
 
 impl Case {
     /// The case with so many iterations as a loop or written out, with a loss of all results and its gradients.
-    pub fn graph(&self, length: i64, reverse: bool, looped: bool) -> Graph {
+    pub fn graph(&self, length: i64, reverse: bool, how: How) -> Graph {
         let mut b = Builder::new();
         let mut names = 0..;
         let mut inputs = |b: &mut Builder, types: &[&[i64]], lead: Option<i64>| -> Vec<NodeId> {
@@ -124,9 +135,12 @@ impl Case {
         let init = inputs(&mut b, self.init, None);
         let xs = inputs(&mut b, self.slices, Some(length));
         let consts = inputs(&mut b, self.consts, None);
-        let results = if looped {
-            let body = |b: &mut Builder, c: &[NodeId], s: &[NodeId]| (self.body)(b, c, s, &consts);
-            let scanned = b.scan::<OpError>(&init, &xs, Dim::from(length), reverse, body).unwrap();
+        let results = if how != How::Out {
+            let mut open = b.open_scan(&init, &xs, Dim::from(length));
+            open.recompute = how == How::Recomputed;
+            let (carries, slices) = (open.carries.clone(), open.slices.clone());
+            let (next, results) = (self.body)(&mut b, &carries, &slices, &consts).unwrap();
+            let scanned = b.close_scan(open, &next, &results, reverse).unwrap();
             [scanned.carries, scanned.results].concat()
         } else {
             let mut carry = init.clone();

@@ -22,6 +22,7 @@ struct Parts<'a> {
     xs: Option<&'a Expr>,
     axis: Option<&'a Expr>,
     reverse: Option<&'a Expr>,
+    recompute: Option<&'a Expr>,
     length: Option<&'a Expr>,
     body: Option<&'a ExprClosure>,
 }
@@ -68,16 +69,8 @@ impl<'a> Resolver<'a, '_> {
         let init = parts.as_ref().and_then(|p| p.init).map(|init| self.several(frame, init, "the initial state"));
         let xs = parts.as_ref().and_then(|p| p.xs).map(|xs| self.several(frame, xs, "what `scan` goes along"));
         let parts = parts?;
-        let reverse = match parts.reverse {
-            None => false,
-            Some(reverse) => match self.eval(frame, reverse)? {
-                Value::Bool(reverse) => reverse,
-                other => {
-                    let found = self.described(&other);
-                    return self.error(reverse, format!("`reverse` is `true` or `false`, but this is {found}"));
-                }
-            },
-        };
+        let reverse = self.switch(frame, "reverse", parts.reverse)?;
+        let recompute = self.switch(frame, "recompute", parts.recompute)?;
         let init = init.unwrap_or(Some(Several { nodes: vec![], in_tuple: true }))?;
         let xs = xs.map_or(Some(None), |xs| xs.map(Some))?;
         let (slices, axes, length) = self.scanned(frame, expr, &parts, xs.as_ref())?;
@@ -92,7 +85,8 @@ impl<'a> Resolver<'a, '_> {
         self.set_loc(syn::spanned::Spanned::span(&call.func));
         let loc = self.builder.loc;
         let (nodes, locals) = (self.builder.graph.nodes.len(), frame.locals.len());
-        let open = self.builder.open_scan(&init.nodes, &slices, length);
+        let mut open = self.builder.open_scan(&init.nodes, &slices, length);
+        open.recompute = recompute;
         let values = [Some(init.value(&open.carries)), xs.as_ref().map(|xs| xs.value(&open.slices))];
         for (pattern, value) in body.inputs.iter().zip(values) {
             self.bind(frame, pattern, value, None);
@@ -125,6 +119,19 @@ impl<'a> Resolver<'a, '_> {
         Some(Value::List(vec![state, results.value(&placed?)]))
     }
 
+    /// An argument that is `true` or `false`, by default the latter.
+    fn switch(&mut self, frame: &mut Frame<'a>, name: &str, given: Option<&'a Expr>) -> Option<bool> {
+        let Some(given) = given else { return Some(false) };
+        match self.eval(frame, given)? {
+            Value::Bool(on) => Some(on),
+            other => {
+                let found = self.described(&other);
+                self.error(given, format!("`{name}` is `true` or `false`, but this is {found}"));
+                None
+            }
+        }
+    }
+
     fn scan_parts(&mut self, frame: &mut Frame<'a>, expr: &'a Expr, call: &'a ExprCall) -> Option<Parts<'a>> {
         let mut parts = Parts::default();
         let before = self.diagnostics.len();
@@ -150,6 +157,7 @@ impl<'a> Resolver<'a, '_> {
                 "xs" => &mut parts.xs,
                 "axis" => &mut parts.axis,
                 "reverse" => &mut parts.reverse,
+                "recompute" => &mut parts.recompute,
                 "length" => &mut parts.length,
                 "" => {
                     self.eval(frame, value);
@@ -157,7 +165,7 @@ impl<'a> Resolver<'a, '_> {
                     continue;
                 }
                 other => {
-                    let hint = did_you_mean(other, ["init", "xs", "axis", "reverse", "length"]);
+                    let hint = did_you_mean(other, ["init", "xs", "axis", "reverse", "recompute", "length"]);
                     self.eval(frame, value);
                     self.error(arg, format!("`scan` has no argument `{other}`{hint}"));
                     continue;
