@@ -225,3 +225,13 @@ fn loops_too_short_and_too_long_are_refused() -> dl::Result<()> {
     assert!(message.contains("must be at least 1, but it is 0"), "{message}");
     Ok(())
 }
+
+#[test]
+fn summaries_count_what_loops_multiply() -> dl::Result<()> {
+    let net = Cells::new(6, Seed(0))?;
+    let summary = net.summary();
+    let row = summary.rows.iter().find(|row| row.layer == "lstm").expect("a row of the lstm");
+    // One step of two layers, both ways: four gates from the input and the state.
+    assert_eq!(row.multiply_adds, 2 * 24 * (4 + 6) + 2 * 24 * (12 + 6), "{summary}");
+    Ok(())
+}

@@ -1,7 +1,9 @@
 //! A table of a model's layers, as Keras prints it.
 
+use std::collections::HashMap;
 use std::fmt;
 
+use dl_ir::scan::Scan;
 use dl_ir::{Bindings, Dim, Function, Graph, InputKind, Module, NodeId, Op};
 
 /// The layers of a model: what each gives, holds and costs.
@@ -72,28 +74,59 @@ fn layer_of<'a>(module: &'a Module, param: &str) -> Option<&'a str> {
         .max_by_key(|name| name.len())
 }
 
-/// Multiply-adds of every product in the graph, with the layer whose parameter it uses.
+/// Multiply-adds of every product in the graph and its loops, with the layer whose parameter it uses.
 fn costs<'a>(module: &'a Module, function: &Function, dims: &Bindings) -> Vec<(Option<&'a str>, i64)> {
     let graph = &function.graph;
+    let params = graph.inputs.iter().filter(|i| i.kind == InputKind::Param);
+    let owners = params.filter_map(|i| Some((i.node, layer_of(module, &i.name)?))).collect();
+    let mut costs = vec![];
+    add_costs(graph, &owners, &Dim::ONE, dims, &mut costs);
+    costs
+}
+
+/// Adds what a graph costs that runs so many times; `owners` are the layers of its inputs.
+fn add_costs<'a>(
+    graph: &Graph,
+    owners: &HashMap<NodeId, &'a str>,
+    times: &Dim,
+    dims: &Bindings,
+    costs: &mut Vec<(Option<&'a str>, i64)>,
+) {
     let live = graph.live();
-    let products = graph.ids().filter(|id| live[id.index()]);
-    products.filter_map(|id| Some((owner(module, graph, id), product_cost(graph, id, dims)?))).collect()
-}
-
-fn owner<'a>(module: &'a Module, graph: &Graph, product: NodeId) -> Option<&'a str> {
-    graph[product].args.iter().find_map(|&arg| {
-        let mut source = arg;
-        while let (Op::Reshape | Op::Transpose | Op::Broadcast | Op::Cast | Op::Slice, [only, ..]) =
-            (graph[source].op, &graph[source].args[..])
-        {
-            source = *only;
+    for id in graph.ids().filter(|id| live[id.index()]) {
+        let node = &graph[id];
+        if let Some(body) = node.attrs.get_graph("body") {
+            let inputs = body.inputs.iter().zip(&node.args);
+            let owners = inputs.filter_map(|(input, &arg)| Some((input.node, owner(graph, owners, arg)?))).collect();
+            let times = times.clone() * Scan::of(&node.attrs).length;
+            add_costs(body, &owners, &times, dims, costs);
+        } else if let Some(cost) = product_cost(graph, id) {
+            let owner = node.args.iter().find_map(|&arg| owner(graph, owners, arg));
+            costs.extend(at_least_one(&(cost * times.clone()), dims).map(|cost| (owner, cost)));
         }
-        let input = graph.inputs.iter().find(|i| i.node == source && i.kind == InputKind::Param)?;
-        layer_of(module, &input.name)
-    })
+    }
 }
 
-fn product_cost(graph: &Graph, id: NodeId, dims: &Bindings) -> Option<i64> {
+/// The layer whose parameter a value is, or a view of.
+fn owner<'a>(graph: &Graph, owners: &HashMap<NodeId, &'a str>, value: NodeId) -> Option<&'a str> {
+    let mut source = value;
+    while let (Op::Reshape | Op::Transpose | Op::Broadcast | Op::Cast | Op::Slice, [only, ..]) =
+        (graph[source].op, &graph[source].args[..])
+    {
+        source = *only;
+    }
+    owners.get(&source).copied()
+}
+
+/// The number with every symbol that has no value 1.
+fn at_least_one(count: &Dim, dims: &Bindings) -> Option<i64> {
+    let mut sample = dims.clone();
+    count.for_each_sym(&mut |symbol| _ = sample.entry(symbol.to_string()).or_insert(1));
+    count.eval(&sample).ok()
+}
+
+/// Multiply-adds of a product.
+fn product_cost(graph: &Graph, id: NodeId) -> Option<Dim> {
     let node = &graph[id];
     let (times, summed) = match node.op {
         Op::Dot => {
@@ -113,10 +146,7 @@ fn product_cost(graph: &Graph, id: NodeId, dims: &Bindings) -> Option<i64> {
         }
         _ => return None,
     };
-    let cost = times * summed;
-    let mut sample = dims.clone();
-    cost.for_each_sym(&mut |symbol| _ = sample.entry(symbol.to_string()).or_insert(1));
-    cost.eval(&sample).ok()
+    Some(times * summed)
 }
 
 impl fmt::Display for Summary {
