@@ -148,9 +148,10 @@ pub const METHODS: &[MethodDef] = &[
             let x = a.tensor("x");
             let dtype = floats(b, 0, x)?;
             let (end, weight) = (operand(b, a, "end", dtype)?, operand(b, a, "weight", dtype)?);
-            let distance = elementwise(b, Op::Sub, &[end, x])?;
-            let part = elementwise(b, Op::Mul, &[weight, distance])?;
-            elementwise(b, Op::Add, &[x, part]).map(Value::Tensor)
+            // x - weight * (x - end), the same number: so errors name the operands in the order of the call.
+            let distance = elementwise(b, Op::Sub, &[x, end])?;
+            let part = elementwise(b, Op::Mul, &[distance, weight])?;
+            elementwise(b, Op::Sub, &[x, part]).map(Value::Tensor)
         },
     },
     MethodDef {

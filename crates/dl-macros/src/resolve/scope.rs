@@ -83,10 +83,15 @@ impl<'a> Resolver<'a, '_> {
         }
         for decl in &body.layers {
             let path = format!("{}{}", self.scope(scope).prefix, decl.name);
+            let before = self.diagnostics.len();
             let instance = match &decl.layer {
                 Some(layer) => self.instantiate(scope, layer, path),
                 None => self.unknown_instance(),
             };
+            if self.diagnostics.len() > before {
+                // What is wrong with it has been said; that nothing calls it may come of that.
+                self.used.insert(&decl.name);
+            }
             self.scopes[scope.0 as usize].layers.push((&decl.name, instance));
         }
     }
