@@ -13,7 +13,7 @@ dl::model! {
         }
 
         pub fn sizes(x: f32[N, 5]) -> f32[N, 5] {
-            x + other()
+            x + other().unsqueeze(0) + other.unsqueeze(0)
         }
     }
 }

@@ -177,8 +177,9 @@ impl<'a> Resolver<'a, '_> {
     }
 
     fn unknown_name(&mut self, frame: &Frame<'a>, ident: &Ident, name: &str) -> Option<Value> {
-        if self.named_layer(frame.scope, ident).is_some() {
-            return self.error(ident, format!("`{name}` is a layer: call it, `{name}(x)`"));
+        if let Some(layer) = self.named_layer(frame.scope, ident) {
+            let message = format!("`{name}` is a layer: call it, `{name}({})`", self.operand_of(layer));
+            return self.error(ident, message);
         }
         if self.named_function(frame.scope, ident).is_some() {
             return self.error(ident, format!("`{name}` is a function: call it, `{name}(...)`"));

@@ -275,6 +275,14 @@ impl<'a> Resolver<'a, '_> {
         }
     }
 
+    /// What stands between the parentheses of a call, for messages: nothing where the layer takes nothing.
+    pub fn operand_of(&self, instance: InstanceId) -> &'static str {
+        match &self.instances[instance.0 as usize] {
+            Instance::Leaf(leaf) if leaf.layer.def.takes.is_empty() => "",
+            _ => "x",
+        }
+    }
+
     /// Calls the layer that `callee` names.
     pub fn call_layer(
         &mut self,

@@ -83,13 +83,19 @@ impl<'a> Resolver<'a, '_> {
                 }
             },
             Instance::Unknown => None,
-            _ if call.method == "forward" => {
-                self.error(&call.method, format!("`{layer}` is a layer, called by its name: write `{layer}(x)`"))
+            _ => {
+                let called = format!("{layer}({})", self.operand_of(instance));
+                match call.method == "forward" {
+                    true => {
+                        let message = format!("`{layer}` is a layer, called by its name: write `{called}`");
+                        self.error(&call.method, message)
+                    }
+                    false => {
+                        let message = format!("`{layer}` is a layer: call it first, `{called}.{}(..)`", call.method);
+                        self.error(&call.receiver, message)
+                    }
+                }
             }
-            _ => self.error(
-                &call.receiver,
-                format!("`{layer}` is a layer: call it first, `{layer}(x).{}(..)`", call.method),
-            ),
         }
     }
 
