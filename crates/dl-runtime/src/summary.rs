@@ -262,9 +262,9 @@ mod tests {
             };
             let y = y.unwrap();
             b.output(Role::Result, y);
-            product_cost(&b.finish(), y, &Bindings::new())
+            product_cost(&b.finish(), y)
         };
-        assert_eq!(cost(Op::Conv), Some(5 * 4 * 4 * 6 * 4 * 4));
+        assert_eq!(cost(Op::Conv), Some(Dim::from(5i64 * 4 * 4 * 6 * 4 * 4)));
         assert_eq!(cost(Op::ConvInputGrad), cost(Op::Conv));
     }
 
