@@ -30,7 +30,7 @@ dl::model! {
         }
 
         pub fn sizes(x: f32[N, 7]) -> f32[N, 3] {
-            let (a, b) = x.split([3, 3]);
+            let (a, b) = x.split([3, 3], axis = 1);
             a + b
         }
 

@@ -1,8 +1,9 @@
 //! Shapes and places of elements.
 
 use super::args::Args;
-use super::common::{LAST_AXIS, Made, X, iota, made, narrow, operand, squeeze, types, unsqueeze};
+use super::common::{Made, X, iota, made, narrow, operand, squeeze, types, unsqueeze};
 use super::error::CallError;
+use super::index::AXIS;
 use super::layer::LayerDef;
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
@@ -83,7 +84,7 @@ methods! {
     "stack" [], [JOINED,
         Param::optional("axis", Kind::Int, Default::Int(0), "where the new axis stands in the result")],
         "tensors of one shape along a new axis", |b, a| join(b, a, true);
-    "chunk" [], [X, Param::required("chunks", Kind::Int, "how many"), LAST_AXIS],
+    "chunk" [], [X, Param::required("chunks", Kind::Int, "how many"), AXIS],
         "a list of equal parts along an axis", chunk;
     "pad" [], [X, Param::required("pads", Kind::Pads, "`(before, after)` for each of the last axes").rest(),
         Param::optional("value", Kind::Operand, Default::Float(0.0), "what is filled in")],

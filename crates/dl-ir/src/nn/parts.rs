@@ -27,7 +27,7 @@ macro_rules! methods {
 
 methods! {
     "split" [], [X, Param::required("sizes", Kind::Shape, "the size of each part, or of all of them, as a list or number"),
-        LAST_AXIS],
+        AXIS],
         "a list of parts along an axis, of these sizes; of one size, the last part is what is left", split;
     "unbind" [], [X, AXIS],
         "a list of the parts at each index of an axis, which disappears", unbind;
