@@ -128,7 +128,7 @@ fn layers_explain_what_does_not_fit() {
         ("PositionalEncoding", &[], &["f32[N, T, 5]"], "an even number of features, but there are 5"),
         ("EmbeddingBag", &[map(5, 3)], &["i64[N, 4]", "per_sample_weights: f32[N, 4]"], "go with mode = \"sum\""),
         ("InstanceNorm2d", &[pos(3)], &["f32[N, 4, H, W]"], "`InstanceNorm2d(4)` would accept it"),
-        ("CosineSimilarity", &[], &["f32[N, 5]", "f32[N, 6]"], "they must be of one type"),
+        ("CosineSimilarity", &[], &["f32[N, 5]", "f32[N, 6]"], "they must have one shape and element type"),
         ("GumbelSoftmax", &[named("tau", 0.0)], &["f32[N, 5]"], "`tau` must be a positive number"),
         ("Unflatten", &[pos(1), pos(vec![4, -1])], &["f32[N, 6]"], "does not divide into parts of 4"),
     ];

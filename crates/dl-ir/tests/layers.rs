@@ -125,7 +125,12 @@ fn methods_explain_what_does_not_fit() {
         ("max_pool2d", &["f32[N, 3, 8, 8]"], &[pos(2), named("padding", 2)], "at most half the window"),
         ("max_pool2d", &["f32[N, 8, 8]"], &[pos(2)], "4 axes, [N, C, H, W], but `a` is f32[N, 8, 8]"),
         ("dropout", &["f32[N]"], &[pos(1.5)], "a probability"),
-        ("chunk", &["f32[N, 7]"], &[pos(2)], "does not split into 2 equal parts"),
+        (
+            "chunk",
+            &["f32[N, 7]"],
+            &[pos(2), named("axis", 1)],
+            "axis 1 has size 7, which does not split into 2 equal parts",
+        ),
         ("gather", &["f32[N, 7]", "i64[N]"], &[pos(1)], "`index_select` takes an index of any rank"),
         ("max", &["f32[N]"], &[pos(0.0)], "`maximum` compares element by element"),
         ("clamp", &["f32[N]"], &[], "needs `min`, `max` or both"),
@@ -152,7 +157,7 @@ fn symbolic_types() {
         "f32[N, T - 1]"
     );
     assert_eq!(of("stack", &["f32[N]", "f32[N]"], &[named("axis", -1)]), "f32[N, 2]");
-    assert_eq!(of("chunk", &["f32[N, 2*D]"], &[pos(2)]), "[.., ..]");
+    assert_eq!(of("chunk", &["f32[N, 2*D]"], &[pos(2), named("axis", 1)]), "[.., ..]");
     assert_eq!(of("size", &["f32[N, 12]"], &[pos(0)]), "N");
     assert_eq!(of("index_select", &["f32[V, 8]", "i64[N, T]"], &[]), "f32[N, T, 8]");
     assert_eq!(of("one_hot", &["i64[N]"], &[pos(10)]), "f32[N, 10]");

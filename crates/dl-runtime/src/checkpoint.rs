@@ -75,7 +75,7 @@ impl LoadReport {
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} loaded", self.loaded.len())?;
+        write!(f, "{} fit", self.loaded.len())?;
         for (what, names) in [("missing from the file", &self.missing), ("unexpected in the file", &self.unexpected)] {
             if !names.is_empty() {
                 write!(f, "\n{} {what}: {}", names.len(), names.join(", "))?;

@@ -305,7 +305,7 @@ impl fmt::Display for Error {
                 if *size > 0 {
                     write!(f, ", so indices run from 0 to {}", size - 1)?;
                 }
-                f.write_str("; no parameter was changed")
+                f.write_str("; the model is unchanged")
             }
             Error::Io { action, path, source } => {
                 write!(f, "{action}")?;
@@ -451,7 +451,7 @@ mod tests {
         };
         assert_eq!(
             index.to_string(),
-            "`loss`: an index in `label` is 10, but what it selects from at src/net.rs:12:9 has 10 entries, so indices run from 0 to 9; no parameter was changed"
+            "`loss`: an index in `label` is 10, but what it selects from at src/net.rs:12:9 has 10 entries, so indices run from 0 to 9; the model is unchanged"
         );
         let setting = Error::BadSetting { setting: "threads", value: "5000".into(), expected: "give fewer".into() };
         assert_eq!(setting.to_string(), "threads is `5000`; give fewer");

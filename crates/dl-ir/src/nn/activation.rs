@@ -49,7 +49,7 @@ activations! {
     ELU "Elu", "elu" [], [number("alpha", 1.0, "the distance of the lower limit from 0")],
         "x where positive, else alpha * (e^x - 1)", |b, a| elu(b, a, 1.0, a.float("alpha"), 1.0);
     CELU "Celu", "celu" [], [number("alpha", 1.0, "the distance of the lower limit from 0")],
-        "x where positive, else alpha * (e^(x / alpha) - 1)", |b, a| elu(b, a, 1.0, a.float("alpha"), a.float("alpha"));
+        "x where positive, else alpha * (e^(x / alpha) - 1)", celu;
     SELU "Selu", "selu" [], [],
         "1.0507 * (x where positive, else 1.6733 * (e^x - 1)), which keeps mean 0 and variance 1 (Klambauer et al. 2017)", |b, a| elu(b, a, SELU_SCALE, SELU_ALPHA, 1.0);
     GELU "Gelu", "gelu" [], [APPROXIMATE],
@@ -146,6 +146,14 @@ fn elu(b: &mut Builder, args: &Args, factor: f64, alpha: f64, width: f64) -> Mad
     let below = scale(b, below, alpha)?;
     let y = b.select(on, x, below)?;
     Ok(if factor == 1.0 { y } else { scale(b, y, factor)? }.into())
+}
+
+fn celu(b: &mut Builder, args: &Args) -> Made {
+    let alpha = args.float("alpha");
+    if alpha == 0.0 {
+        return Err(args.error("alpha", "`alpha` must not be 0, because x is divided by it").into());
+    }
+    elu(b, args, 1.0, alpha, alpha)
 }
 
 fn gelu_of(b: &mut Builder, args: &Args) -> Made {

@@ -59,7 +59,11 @@ fn both(b: &Builder, args: &Args) -> Result<(NodeId, NodeId), CallError> {
     floats(b, args.input("x"), x)?;
     if b.dtype(x) != b.dtype(other) || !alike(b, b.shape(x), b.shape(other)) {
         let (at_x, at) = (args.input("x"), args.input("y"));
-        let sentence = format!("{{{at_x}}} is {} and {{{at}}} is {}: they must be of one type", b.ty(x), b.ty(other));
+        let sentence = format!(
+            "{{{at_x}}} is {} and {{{at}}} is {}: they must have one shape and element type",
+            b.ty(x),
+            b.ty(other)
+        );
         return Err(CallError::Inputs(sentence));
     }
     Ok((x, other))

@@ -143,14 +143,21 @@ impl CallError {
         let found = |arg: usize| types.get(arg).cloned();
         match &*error.problem {
             Problem::Broadcast { left, right } => {
-                let at = |ty: &Type, default| types.iter().position(|t| t == ty).unwrap_or(default);
-                let (l, r) = (at(left, 0), types.iter().rposition(|t| t == right).unwrap_or(1));
-                CallError::Broadcast { left: (l, left.clone()), right: (r, right.clone()) }
+                // By shape: between the operands and the op that refuses there may be one that gives another type.
+                let l = types.iter().position(|t| t.shape == left.shape).unwrap_or(0);
+                let r = types.iter().rposition(|t| t.shape == right.shape).unwrap_or(1);
+                let of = |i: usize, ty: &Type| (i, types.get(i).unwrap_or(ty).clone());
+                CallError::Broadcast { left: of(l, left), right: of(r, right) }
             }
             Problem::DType { arg, expected, .. } => match found(*arg) {
                 Some(found) => {
-                    let fix = (types.len() > 1).then(|| "convert one of them with `.to(..)`".to_string());
-                    CallError::DType { input: *arg, expected: expected.clone(), found, fix }
+                    let (expected, fix) = match expected.as_str() {
+                        "a float" => ("floats", "convert it with `.to(f32)`"),
+                        "a number" => ("numbers", "convert it with `.to(i64)`"),
+                        "bool" => ("bool", "compare first: `x != 0`"),
+                        other => (other, "convert one of them with `.to(..)`"),
+                    };
+                    CallError::DType { input: *arg, expected: expected.into(), found, fix: Some(fix.into()) }
                 }
                 None => CallError::Op(error),
             },

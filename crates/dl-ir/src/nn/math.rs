@@ -1,7 +1,7 @@
 //! Functions of single elements that are put together from others.
 
 use super::args::Args;
-use super::common::{Made, X, elementwise, floats, made, operand, scale, shift, with_constant};
+use super::common::{Made, X, elementwise, floats, made, operand, scale, shift, types, with_constant};
 use super::elementwise::{LEFT, RIGHT, at_least, at_most, pair};
 use super::error::CallError;
 use super::method::MethodDef;
@@ -307,7 +307,7 @@ fn xlogy(b: &mut Builder, args: &Args) -> Made {
     // Where the logarithm is finite the gradient is it, so only the others are kept away.
     let (none, low, high) = (b.eq(x, zero)?, b.le(y, zero)?, with_constant(b, Op::Eq, y, f64::INFINITY)?);
     let end = b.or(low, high)?;
-    let flat = elementwise(b, Op::And, &[none, end])?;
+    let flat = b.elementwise(Op::And, &[none, end]).map_err(|e| CallError::of_operands(e, &types(b, &[x, y])))?;
     let safe = b.select(flat, one, y)?;
     let log = b.log(safe)?;
     made(b.mul(x, log))
@@ -327,7 +327,8 @@ fn xor(b: &mut Builder, args: &Args) -> Made {
 fn add_combined(b: &mut Builder, args: &Args, op: Op) -> Made {
     let (x, left, right) = (args.tensor("x"), args.tensor("tensor1"), args.tensor("tensor2"));
     floats(b, 0, x)?;
-    let combined = elementwise(b, op, &[left, right])?;
+    let operands = types(b, &[x, left, right]);
+    let combined = b.elementwise(op, &[left, right]).map_err(|e| CallError::of_operands(e, &operands))?;
     let combined = scale(b, combined, args.float("value"))?;
     elementwise(b, Op::Add, &[x, combined]).map(Value::Tensor)
 }

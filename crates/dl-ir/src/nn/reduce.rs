@@ -90,12 +90,18 @@ fn sum(b: &mut Builder, args: &Args) -> Made {
     made(b.sum(x, &axes, args.bool("keep")))
 }
 
+/// Refuses bools, which have no order and no product.
+fn numbers(b: &Builder, x: NodeId) -> Result<(), CallError> {
+    if b.dtype(x) != DType::Bool {
+        return Ok(());
+    }
+    let fix = Some("see `all`, `any` and `sum`".to_string());
+    Err(CallError::DType { input: 0, expected: "numbers".into(), found: b.ty(x).clone(), fix })
+}
+
 fn fold(b: &mut Builder, args: &Args, op: Op) -> Made {
     let x = args.tensor("x");
-    if b.dtype(x) == DType::Bool {
-        let fix = Some("see `all`, `any` and `sum`".to_string());
-        return Err(CallError::DType { input: 0, expected: "numbers".into(), found: b.ty(x).clone(), fix });
-    }
+    numbers(b, x)?;
     let axes = args.axes("axis", b.rank(x))?;
     made(b.reduce(op, x, &axes, args.bool("keep")))
 }
@@ -185,6 +191,7 @@ pub fn logsumexp(b: &mut Builder, x: NodeId, over: &[usize], keep: bool) -> Buil
 
 fn arg_extreme(b: &mut Builder, args: &Args, smallest: bool) -> Made {
     let mut x = args.tensor("x");
+    numbers(b, x)?;
     let all = args.get("axis").is_none();
     let axis = if all { 0 } else { args.axis("axis", b.rank(x))? };
     let kept = if all { vec![Dim::ONE; b.rank(x)] } else { kept(b, x, &[axis]) };

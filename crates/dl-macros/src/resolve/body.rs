@@ -103,9 +103,10 @@ impl<'a> Resolver<'a, '_> {
 
     /// Drops the locals past the first `outer`; names that nothing used are errors where the body is checked by itself.
     pub fn end_of_scope(&mut self, frame: &mut Frame<'a>, outer: usize) {
-        let ended: Vec<&'a Ident> = frame.locals.drain(outer..).map(|local| local.name).collect();
+        let ended: Vec<Local<'a>> = frame.locals.drain(outer..).collect();
         if frame.reports_unused {
-            for name in ended {
+            // Of a value in error, that has been said.
+            for Local { name, .. } in ended.iter().filter(|local| local.value.is_some()) {
                 self.unused(name, |name| format!("`{name}` is never used; remove it or write `_{name}`"));
             }
         }
