@@ -202,14 +202,23 @@ impl Emitter<'_> {
     /// Adds one product to each accumulator.
     fn step(&mut self, tile: &Tile, at: Cursor, mut sums: Vec<ir::Value>) -> Vec<ir::Value> {
         let row = self.row_registers(tile);
+        if !self.isa.has_fma() {
+            // Products overwrite a factor, and each copy before is an instruction more: the last row has none, so tiles
+            // are of few rows and many columns, whose elements of `b` are loaded one after the other.
+            let a: Vec<ir::Value> = (0..tile.rows).map(|i| self.load_a(tile, at, i)).collect();
+            for j in 0..row {
+                let b = self.load_b(tile, at, j);
+                for (i, a) in a.iter().enumerate() {
+                    let sum = &mut sums[i * row + j];
+                    let (first, second) = if i + 1 == tile.rows { (b, *a) } else { (*a, b) };
+                    *sum = self.multiply_add(tile.dtype, first, second, *sum);
+                }
+            }
+            return sums;
+        }
         let b: Vec<ir::Value> = (0..row).map(|j| self.load_b(tile, at, j)).collect();
         for i in 0..tile.rows {
-            let (pointer, disp) = self.displaced(at.a, at.a_disp + i as i64 * tile.a_row);
-            let a = self.load_scalar(tile.dtype, pointer, disp);
-            let a = match tile.columns {
-                Columns::Groups { .. } => self.splat(tile.dtype, a),
-                Columns::Scalars(_) => a,
-            };
+            let a = self.load_a(tile, at, i);
             for j in 0..row {
                 let sum = &mut sums[i * row + j];
                 // The instruction overwrites its first factor: in the last row that is `b`, which saves a copy.
@@ -221,6 +230,16 @@ impl Emitter<'_> {
             }
         }
         sums
+    }
+
+    /// An element of `a`, spread over a register.
+    fn load_a(&mut self, tile: &Tile, at: Cursor, row: usize) -> ir::Value {
+        let (pointer, disp) = self.displaced(at.a, at.a_disp + row as i64 * tile.a_row);
+        let a = self.load_scalar(tile.dtype, pointer, disp);
+        match tile.columns {
+            Columns::Groups { .. } => self.splat(tile.dtype, a),
+            Columns::Scalars(_) => a,
+        }
     }
 
     fn load_b(&mut self, tile: &Tile, at: Cursor, register: usize) -> ir::Value {

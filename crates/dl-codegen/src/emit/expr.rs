@@ -253,7 +253,8 @@ impl Emitter<'_> {
             return self.b.ins().fma(a, b, c);
         }
         let product = self.b.ins().fmul(a, b);
-        self.b.ins().fadd(product, c)
+        // The instruction overwrites its first operand: a sum stays in its register.
+        self.b.ins().fadd(c, product)
     }
 
     /// Greater or lesser of floats, NaN if either is. Each operand says whether it is known not to be NaN.

@@ -63,7 +63,7 @@ pub(crate) fn split(extent: u64, max: usize) -> Vec<Run> {
 pub(super) fn plan(m: u64, n: u64, dtype: DType, lanes: Lanes, fma: bool) -> Vec<(Run, Columns, Vec<Run>)> {
     if n < 4 {
         let run = Run { start: 0, size: n as usize, count: 1 };
-        let panel = (run, Columns::Scalars(n as usize), split(m, rows(n as usize, lanes)));
+        let panel = (run, Columns::Scalars(n as usize), split(m, rows(n as usize, lanes, fma)));
         return if n == 0 { Vec::new() } else { vec![panel] };
     }
     let groups = n.div_ceil(4);
@@ -81,7 +81,7 @@ pub(super) fn plan(m: u64, n: u64, dtype: DType, lanes: Lanes, fma: bool) -> Vec
             let overlaps = (run.start + run.size as u64 * run.count) == groups;
             let columns = Columns::Groups { groups: run.size, back: if overlaps { back } else { 0 } };
             let panel = Run { start: run.start * 4, size: run.size * 4, count: run.count };
-            (panel, columns, split(m, rows(registers(run.size, dtype, lanes), lanes)))
+            (panel, columns, split(m, rows(registers(run.size, dtype, lanes), lanes, fma)))
         })
         .collect()
 }
@@ -96,8 +96,10 @@ fn registers(groups: usize, dtype: DType, lanes: Lanes) -> usize {
 }
 
 /// The most rows of a tile with so many accumulators in a row.
-fn rows(registers: usize, lanes: Lanes) -> usize {
+fn rows(registers: usize, lanes: Lanes, fma: bool) -> usize {
     match lanes {
+        // The elements of a column of `a`, one of `b` and a product besides the accumulators.
+        Lanes::N if !fma => ((REGISTERS - 2) / (registers + 1)).clamp(1, 8),
         // A row of `b`, an element of `a`, a copy that is overwritten and one to spare besides the accumulators.
         Lanes::N => ((REGISTERS - 3 - registers) / registers.max(1)).clamp(1, 8),
         Lanes::K => (8 / registers.max(1)).clamp(1, 4),
@@ -106,21 +108,21 @@ fn rows(registers: usize, lanes: Lanes) -> usize {
 
 /// The groups of a tile that take the fewest quarters of cycles.
 fn choose(m: u64, groups: u64, dtype: DType, lanes: Lanes, fma: bool) -> usize {
-    let widths = 1..=8usize;
-    let fits = |g: &usize| registers(*g, dtype, lanes) + 4 <= REGISTERS;
+    let (widths, others) = if fma { (1..=8usize, 4) } else { (1..=12, 3) };
+    let fits = |g: &usize| registers(*g, dtype, lanes) + others <= REGISTERS;
     let cost = |g: &usize| -> u64 {
         let tiles = |run: &Run, columns: &Run| {
             let (rows, row) = (run.size, registers(columns.size, dtype, lanes));
-            // Two multiply-adds start in a cycle, or without them two products and two sums, for which the elements
-            // of `a` that are spread over a register compete.
-            let work = if fma { 2 * rows * row } else { 2 * rows * row + rows };
+            // Two multiply-adds start in a cycle. Without them it is six instructions that a core takes in: a load for
+            // a column, two for a row, and a copy, a product and a sum; the last row needs no copies.
+            let work = if fma { 2 * rows * row } else { (2 * rows + 3 * rows * row) * 2 / 3 };
             let quarters = work.max(2 * (rows + row)).max(4 * LATENCY);
             run.count * columns.count * quarters as u64
         };
         split(groups, *g)
             .iter()
             .map(|columns| {
-                let rows = rows(registers(columns.size, dtype, lanes), lanes);
+                let rows = rows(registers(columns.size, dtype, lanes), lanes, fma);
                 split(m, rows).iter().map(|run| tiles(run, columns)).sum::<u64>()
             })
             .sum()
@@ -184,8 +186,8 @@ mod tests {
                 }
             }
         }
-        // The tile of a large f32 product has 10 accumulators; without fused multiply-add 8, of fewer rows.
-        for (fma, groups, rows) in [(true, 2, 5), (false, 4, 2)] {
+        // The tile of a large f32 product has 10 accumulators; without fused multiply-add 12, of fewer rows.
+        for (fma, groups, rows) in [(true, 2, 5), (false, 6, 2)] {
             let (_, columns, runs) = plan(60, 64, DType::F32, Lanes::N, fma).remove(0);
             assert_eq!((columns, runs[0].size), (Columns::Groups { groups, back: 0 }, rows));
         }
