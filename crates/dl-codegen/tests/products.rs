@@ -45,13 +45,20 @@ fn assert_right(graph: &Graph, depth: i64) {
     let relative = unit * depth.max(40) as f64;
     let inputs = draw(graph);
     let expected = eval::run(graph, &inputs).unwrap();
-    for isa in Isa::all().unwrap() {
-        let actual = run_graph(graph, &inputs, Machine::Compiled(&isa)).unwrap();
+    let compare = |machine: Machine<'_>, name: &dyn std::fmt::Display| {
+        let actual = run_graph(graph, &inputs, machine).unwrap();
         for (a, e) in actual.iter().zip(&expected) {
             if let Some(what) = differs(a, e, relative) {
-                panic!("on {}: {what}\n{graph}{}", isa.level(), fuse(graph).show(graph, None));
+                panic!("on {name}: {what}\n{graph}{}", fuse(graph).show(graph, None));
             }
         }
+    };
+    for isa in Isa::all().unwrap() {
+        compare(Machine::Compiled(&isa), &isa.level());
+    }
+    // It also checks every access; what is larger takes it too long.
+    if is_minimal(graph) && graph.nodes.iter().all(|n| n.ty.sizes().unwrap().iter().product::<usize>() < 3000) {
+        compare(Machine::Interpreter, &"the interpreter");
     }
 }
 
@@ -261,4 +268,48 @@ fn convolutions_in_groups_and_with_odd_padding() {
             assert_convolution(&c, layout);
         }
     }
+}
+
+/// Whether a kernel transforms filters: the convolution is computed by minimal filtering.
+fn is_minimal(graph: &Graph) -> bool {
+    let fused = fuse(graph);
+    let kernels = |i| dl_codegen::lower::group(graph, &fused, i).unwrap().kernels;
+    (0..fused.groups.len()).flat_map(kernels).any(|k| k.kernel.name.ends_with("_filters"))
+}
+
+#[test]
+fn convolutions_by_minimal_filtering() {
+    for c in [
+        // Tiles that fill the result, and that reach over it; one image and many; channels of one panel and several.
+        Case { images: 1, channels: 32, filters: 64, size: 14, ..CASE },
+        Case { images: 3, channels: 20, filters: 16, size: 13, ..CASE },
+        Case { images: 7, channels: 33, filters: 48, size: 7, ..CASE },
+        Case { images: 1, channels: 64, filters: 96, size: 9, ..CASE },
+        Case { images: 2, channels: 16, filters: 112, size: 31, ..CASE },
+        Case { images: 5, channels: 48, filters: 64, size: 4, ..CASE },
+        Case { images: 3, channels: 16, filters: 16, size: 5, ..CASE },
+        // Borders of all kinds; without one nothing is copied before.
+        Case { images: 2, channels: 32, filters: 32, size: 12, padding: (0, 0), ..CASE },
+        Case { images: 2, channels: 32, filters: 32, size: 11, padding: (0, 2), ..CASE },
+        Case { images: 2, channels: 32, filters: 32, size: 12, padding: (2, 1), ..CASE },
+    ] {
+        assert_convolution(&c, "last");
+    }
+}
+
+#[test]
+fn minimal_filtering_is_for_windows_of_3x3_in_steps_of_one() {
+    let of = |size: i64, channels: i64, filters: i64, kernel: i64, stride: i64, dtype: DType| {
+        let attrs = Attrs::new().ints("stride", [stride; 2]).ints("lo", [1; 2]).ints("hi", [1; 2]);
+        let attrs = attrs.ints("dilation", [1; 2]).int("groups", 1).word("layout", "last");
+        is_minimal(&graph(&[2, size, size, channels], &[kernel, kernel, channels, filters], dtype, |g, x, w| {
+            g.push(Op::Conv, &[x, w], attrs.clone()).unwrap()
+        }))
+    };
+    assert!(of(14, 32, 64, 3, 1, DType::F32));
+    assert!(
+        !of(14, 32, 64, 3, 1, DType::F64) && !of(14, 32, 64, 5, 1, DType::F32) && !of(14, 32, 64, 3, 2, DType::F32)
+    );
+    // Transforms would take more time than they save.
+    assert!(!of(14, 3, 64, 3, 1, DType::F32) && !of(14, 32, 10, 3, 1, DType::F32) && !of(2, 64, 64, 3, 1, DType::F32));
 }

@@ -1,7 +1,7 @@
 //! Statements: `let` with names and tuples, blocks, and the value of a body.
 
 use dl_ir::nn::Value;
-use syn::{Expr, Ident, Pat, Stmt};
+use syn::{Expr, Pat, Stmt};
 
 use super::Resolver;
 use super::expr::{Frame, Local};

@@ -5,9 +5,11 @@
 //! position has the same remainder meet the same taps of the kernel.
 
 use dl_ir::DType;
+use dl_ir::plan::View;
 
 use super::copy::{self, copy};
 use super::emit::lower;
+use super::winograd::{self, Strided, Winograd};
 use super::{Contraction, Loop, Operand, Writer};
 use crate::lower::LowerError;
 use crate::lower::cx::shape;
@@ -142,6 +144,52 @@ fn sum(extent: i64, a: i64, b: i64) -> Loop {
     Loop { extent: extent as u64, a, b, out: None }
 }
 
+impl Geometry {
+    /// Whether it slides windows of 3x3 in steps of one over images with channels last.
+    fn is_plain(&self, taps: &[i64]) -> bool {
+        let ones = |of: &[i64]| of.iter().all(|&x| x == 1);
+        let rank = self.spatial() + 2;
+        self.dtype == DType::F32
+            && taps == [3, 3]
+            && ones(&self.stride)
+            && ones(&self.dilation)
+            && self.groups == 1
+            && self.axes.channel + 1 == rank
+    }
+}
+
+/// Writes a convolution by minimal filtering, if it is one for which that is worth it: of `image`, with `lo` zeros
+/// before the first position, to images of the sizes `to`. The strides of `filters` are those of their input and output
+/// channels; taps that go backwards are `flipped`.
+fn minimal(
+    w: &mut Writer<'_>,
+    g: &Geometry,
+    (lo, to): ([i64; 2], &[i64]),
+    inputs: i64,
+    (filters, [input, output]): (&(Operand, View), [i64; 2]),
+    flipped: bool,
+) -> Result<bool, LowerError> {
+    let taps = [filters.1.strides[g.axes.w_space], filters.1.strides[g.axes.w_space + 1]];
+    let kept = w.is_kept(filters.0);
+    let shape = Winograd { images: to[0], height: to[1], width: to[2], inputs, outputs: to[3], kept };
+    if !shape.is_worth_it() {
+        return Ok(false);
+    }
+    let first = lo.map(|lo| -lo);
+    let reach = shape.reach();
+    let last = [reach[0] - lo[0], reach[1] - lo[1]];
+    let image = Image::operand(w, 0)?;
+    if image.strides[3] != 1 {
+        return Ok(false);
+    }
+    let image = image.padded(w, g, &first, &last)?.from(&first, g.axes.space);
+    let strides = [image.strides[0], image.strides[1], image.strides[2], image.strides[3]];
+    let images = Strided { start: image.start, strides };
+    let filters = Strided { start: filters.0, strides: [taps[0], taps[1], input, output] };
+    winograd::lower(w, &shape, images, filters, flipped)?;
+    Ok(true)
+}
+
 /// y[n, p, o] = sum over taps t and channels i of x[n, p * stride - lo + t * dilation, i] * w[t, i, o].
 pub(super) fn forward(w: &mut Writer<'_>) -> Result<(), LowerError> {
     let g = Geometry::of(w);
@@ -149,6 +197,12 @@ pub(super) fn forward(w: &mut Writer<'_>) -> Result<(), LowerError> {
     let (kernel, y) = (sizes(w, 1), result(w));
     let (inputs, outputs) = (kernel[g.axes.w_in], kernel[g.axes.w_out] / g.groups);
     let taps = |s: usize| kernel[g.axes.w_space + s];
+    if g.is_plain(&(0..g.spatial()).map(taps).collect::<Vec<i64>>()) {
+        let channels = [in_w.strides[g.axes.w_in], in_w.strides[g.axes.w_out]];
+        if minimal(w, &g, ([g.lo[0], g.lo[1]], &y), inputs, (&(weights, in_w.clone()), channels), false)? {
+            return Ok(());
+        }
+    }
     let first: Vec<i64> = g.lo.iter().map(|lo| -lo).collect();
     let last: Vec<i64> = (0..g.spatial())
         .map(|s| (y[g.axes.space + s] - 1) * g.stride[s] - g.lo[s] + (taps(s) - 1) * g.dilation[s])
@@ -282,6 +336,16 @@ pub(super) fn input_grad(w: &mut Writer<'_>) -> Result<(), LowerError> {
     let g = Geometry::of(w);
     let (weights, in_w) = w.operand(1)?;
     let (kernel, x) = (sizes(w, 1), result(w));
+    if g.is_plain(&kernel[g.axes.w_space..][..g.spatial()]) {
+        // The taps of a result meet places before it: backwards, it is a convolution with the rest of the border.
+        let (lo, channels) = ([2 - g.lo[0], 2 - g.lo[1]], [in_w.strides[g.axes.w_out], in_w.strides[g.axes.w_in]]);
+        let outputs = kernel[g.axes.w_out];
+        if lo.iter().all(|&lo| lo >= 0)
+            && minimal(w, &g, (lo, &x), outputs, (&(weights, in_w.clone()), channels), true)?
+        {
+            return Ok(());
+        }
+    }
     let axes: Vec<Vec<Phase>> = (0..g.spatial())
         .map(|s| {
             let (size, taps) = (x[g.axes.space + s], kernel[g.axes.w_space + s]);

@@ -14,6 +14,7 @@ mod copy;
 mod dot;
 mod emit;
 mod plan;
+mod winograd;
 
 use dl_ir::plan::{Fused, Group, View, view};
 use dl_ir::{DType, Graph, NodeId, Op};
