@@ -270,11 +270,11 @@ fn convolutions_in_groups_and_with_odd_padding() {
     }
 }
 
-/// Whether a kernel transforms filters: the convolution is computed by minimal filtering.
+/// Whether a kernel goes over tiles: the convolution is computed by minimal filtering.
 fn is_minimal(graph: &Graph) -> bool {
     let fused = fuse(graph);
     let kernels = |i| dl_codegen::lower::group(graph, &fused, i).unwrap().kernels;
-    (0..fused.groups.len()).flat_map(kernels).any(|k| k.kernel.name.ends_with("_filters"))
+    (0..fused.groups.len()).flat_map(kernels).any(|k| k.kernel.name.ends_with("_tiles"))
 }
 
 #[test]
@@ -299,17 +299,23 @@ fn convolutions_by_minimal_filtering() {
 
 #[test]
 fn minimal_filtering_is_for_windows_of_3x3_in_steps_of_one() {
-    let of = |size: i64, channels: i64, filters: i64, kernel: i64, stride: i64, dtype: DType| {
+    let of = |op: Op, size: i64, channels: i64, filters: i64, kernel: i64, stride: i64, dtype: DType| {
         let attrs = Attrs::new().ints("stride", [stride; 2]).ints("lo", [1; 2]).ints("hi", [1; 2]);
         let attrs = attrs.ints("dilation", [1; 2]).int("groups", 1).word("layout", "last");
-        is_minimal(&graph(&[2, size, size, channels], &[kernel, kernel, channels, filters], dtype, |g, x, w| {
-            g.push(Op::Conv, &[x, w], attrs.clone()).unwrap()
-        }))
+        let (x, y) = ([2, size, size, channels], [2, size.div_euclid(stride), size.div_euclid(stride), filters]);
+        let w = [kernel, kernel, channels, filters];
+        let (a, b, attrs) = match op {
+            Op::ConvInputGrad => (&y, &w, attrs.dims("size", vec![Dim::from(size); 2])),
+            Op::ConvWeightGrad => (&x, &y, attrs.ints("kernel", [kernel; 2])),
+            _ => (&x, &w, attrs),
+        };
+        is_minimal(&graph(a, b, dtype, |g, a, b| g.push(op, &[a, b], attrs.clone()).unwrap()))
     };
-    assert!(of(14, 32, 64, 3, 1, DType::F32));
-    assert!(
-        !of(14, 32, 64, 3, 1, DType::F64) && !of(14, 32, 64, 5, 1, DType::F32) && !of(14, 32, 64, 3, 2, DType::F32)
-    );
-    // Transforms would take more time than they save.
-    assert!(!of(14, 3, 64, 3, 1, DType::F32) && !of(14, 32, 10, 3, 1, DType::F32) && !of(2, 64, 64, 3, 1, DType::F32));
+    for op in [Op::Conv, Op::ConvInputGrad, Op::ConvWeightGrad] {
+        assert!(of(op, 14, 32, 64, 3, 1, DType::F32), "{op:?}");
+        assert!(!of(op, 14, 32, 64, 3, 1, DType::F64) && !of(op, 14, 32, 64, 3, 2, DType::F32), "{op:?}");
+        // Transforms would take more time than they save.
+        assert!(!of(op, 14, 3, 64, 3, 1, DType::F32) && !of(op, 14, 32, 10, 3, 1, DType::F32), "{op:?}");
+    }
+    assert!(!of(Op::Conv, 14, 32, 64, 5, 1, DType::F32) && !of(Op::Conv, 2, 64, 64, 3, 1, DType::F32));
 }

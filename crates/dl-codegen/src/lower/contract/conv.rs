@@ -5,7 +5,6 @@
 //! position has the same remainder meet the same taps of the kernel.
 
 use dl_ir::DType;
-use dl_ir::plan::View;
 
 use super::copy::{self, copy};
 use super::emit::lower;
@@ -146,9 +145,9 @@ fn sum(extent: i64, a: i64, b: i64) -> Loop {
 
 impl Geometry {
     /// Whether it slides windows of 3x3 in steps of one over images with channels last.
-    fn is_plain(&self, taps: &[i64]) -> bool {
+    fn is_plain(&self, kernel: &[i64]) -> bool {
         let ones = |of: &[i64]| of.iter().all(|&x| x == 1);
-        let rank = self.spatial() + 2;
+        let (rank, taps) = (self.spatial() + 2, &kernel[self.axes.w_space..][..self.spatial()]);
         self.dtype == DType::F32
             && taps == [3, 3]
             && ones(&self.stride)
@@ -158,35 +157,43 @@ impl Geometry {
     }
 }
 
-/// Writes a convolution by minimal filtering, if it is one for which that is worth it: of `image`, with `lo` zeros
-/// before the first position, to images of the sizes `to`. The strides of `filters` are those of their input and output
-/// channels; taps that go backwards are `flipped`.
+/// The images of an operand from the first position that tiles read on, with zeros around them as far as tiles reach;
+/// `None` if channels do not lie together.
+fn tiled(
+    w: &mut Writer<'_>,
+    g: &Geometry,
+    arg: usize,
+    first: [i64; 2],
+    reach: [i64; 2],
+) -> Result<Option<Strided>, LowerError> {
+    let image = Image::operand(w, arg)?;
+    let [.., 1] = image.strides[..] else { return Ok(None) };
+    let last = [first[0] + reach[0], first[1] + reach[1]];
+    let image = image.padded(w, g, &first, &last)?.from(&first, g.axes.space);
+    let strides = [image.strides[0], image.strides[1], image.strides[2], image.strides[3]];
+    Ok(Some(Strided { start: image.start, strides }))
+}
+
+/// Writes a convolution by minimal filtering, if it is one for which that is worth it: of the images of the first
+/// operand, with `lo` zeros before their first position, to images of the sizes `to`. The `channels` of filters are
+/// their axes of input and output; taps that go backwards are `flipped`.
 fn minimal(
     w: &mut Writer<'_>,
     g: &Geometry,
     (lo, to): ([i64; 2], &[i64]),
-    inputs: i64,
-    (filters, [input, output]): (&(Operand, View), [i64; 2]),
+    channels: [usize; 2],
     flipped: bool,
 ) -> Result<bool, LowerError> {
-    let taps = [filters.1.strides[g.axes.w_space], filters.1.strides[g.axes.w_space + 1]];
-    let kept = w.is_kept(filters.0);
-    let shape = Winograd { images: to[0], height: to[1], width: to[2], inputs, outputs: to[3], kept };
-    if !shape.is_worth_it() {
+    let (start, weights) = w.operand(1)?;
+    let inputs = sizes(w, 1)[channels[0]];
+    let shape = Winograd { images: to[0], height: to[1], width: to[2], inputs, outputs: to[3] };
+    if !shape.is_worth_it(w.is_kept(start)) {
         return Ok(false);
     }
-    let first = lo.map(|lo| -lo);
-    let reach = shape.reach();
-    let last = [reach[0] - lo[0], reach[1] - lo[1]];
-    let image = Image::operand(w, 0)?;
-    if image.strides[3] != 1 {
-        return Ok(false);
-    }
-    let image = image.padded(w, g, &first, &last)?.from(&first, g.axes.space);
-    let strides = [image.strides[0], image.strides[1], image.strides[2], image.strides[3]];
-    let images = Strided { start: image.start, strides };
-    let filters = Strided { start: filters.0, strides: [taps[0], taps[1], input, output] };
-    winograd::lower(w, &shape, images, filters, flipped)?;
+    let Some(images) = tiled(w, g, 0, lo.map(|lo| -lo), shape.reach())? else { return Ok(false) };
+    let axes = [g.axes.w_space, g.axes.w_space + 1, channels[0], channels[1]];
+    let filters = Strided { start, strides: axes.map(|axis| weights.strides[axis]) };
+    winograd::results(w, &shape, images, filters, flipped)?;
     Ok(true)
 }
 
@@ -197,11 +204,8 @@ pub(super) fn forward(w: &mut Writer<'_>) -> Result<(), LowerError> {
     let (kernel, y) = (sizes(w, 1), result(w));
     let (inputs, outputs) = (kernel[g.axes.w_in], kernel[g.axes.w_out] / g.groups);
     let taps = |s: usize| kernel[g.axes.w_space + s];
-    if g.is_plain(&(0..g.spatial()).map(taps).collect::<Vec<i64>>()) {
-        let channels = [in_w.strides[g.axes.w_in], in_w.strides[g.axes.w_out]];
-        if minimal(w, &g, ([g.lo[0], g.lo[1]], &y), inputs, (&(weights, in_w.clone()), channels), false)? {
-            return Ok(());
-        }
+    if g.is_plain(&kernel) && minimal(w, &g, ([g.lo[0], g.lo[1]], &y), [g.axes.w_in, g.axes.w_out], false)? {
+        return Ok(());
     }
     let first: Vec<i64> = g.lo.iter().map(|lo| -lo).collect();
     let last: Vec<i64> = (0..g.spatial())
@@ -269,6 +273,17 @@ pub(super) fn weight_grad(w: &mut Writer<'_>) -> Result<(), LowerError> {
     let dy = Image::operand(w, 1)?;
     let kernel = result(w);
     let (inputs, outputs) = (kernel[g.axes.w_in], kernel[g.axes.w_out] / g.groups);
+    if g.is_plain(&kernel) {
+        let shape = Winograd { images: dy.shape[0], height: dy.shape[1], width: dy.shape[2], inputs, outputs };
+        let aligned = [0, 1].map(|arg| Image::operand(w, arg).is_ok_and(|i| i.strides[3] == 1));
+        if shape.is_worth_it_for_weights() && aligned == [true; 2] {
+            let images = tiled(w, &g, 0, [-g.lo[0], -g.lo[1]], shape.reach())?;
+            let gradients = tiled(w, &g, 1, [0, 0], shape.reach().map(|reach| reach - 2))?;
+            if let (Some(images), Some(gradients)) = (images, gradients) {
+                return winograd::weights(w, &shape, images, gradients);
+            }
+        }
+    }
     let taps = |s: usize| kernel[g.axes.w_space + s];
     let first: Vec<i64> = g.lo.iter().map(|lo| -lo).collect();
     let last: Vec<i64> = (0..g.spatial())
@@ -336,13 +351,10 @@ pub(super) fn input_grad(w: &mut Writer<'_>) -> Result<(), LowerError> {
     let g = Geometry::of(w);
     let (weights, in_w) = w.operand(1)?;
     let (kernel, x) = (sizes(w, 1), result(w));
-    if g.is_plain(&kernel[g.axes.w_space..][..g.spatial()]) {
+    if g.is_plain(&kernel) && g.lo.iter().all(|&lo| lo <= 2) {
         // The taps of a result meet places before it: backwards, it is a convolution with the rest of the border.
-        let (lo, channels) = ([2 - g.lo[0], 2 - g.lo[1]], [in_w.strides[g.axes.w_out], in_w.strides[g.axes.w_in]]);
-        let outputs = kernel[g.axes.w_out];
-        if lo.iter().all(|&lo| lo >= 0)
-            && minimal(w, &g, (lo, &x), outputs, (&(weights, in_w.clone()), channels), true)?
-        {
+        let lo = [2 - g.lo[0], 2 - g.lo[1]];
+        if minimal(w, &g, (lo, &x), [g.axes.w_out, g.axes.w_in], true)? {
             return Ok(());
         }
     }

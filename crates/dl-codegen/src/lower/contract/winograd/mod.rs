@@ -1,0 +1,221 @@
+//! Convolutions of 3x3 taps with steps of one by minimal filtering, F(2x2, 3x3): Winograd 1980, Lavin and Gray 2016.
+//!
+//! A tile of 2x2 results reads 4x4 elements, `d`. With the filter `g` it is `A' ((G g G') * (B' d B)) A`, where `*` goes
+//! element by element: 16 products for what takes 36, and sums that no number is multiplied in. Over all channels each
+//! of the 16 places is a matrix product. The gradient to the filter is `G' ((B' d B) * (A y A')) G`, where the products
+//! sum over tiles. A part takes a block of tiles through all steps, within its cache.
+//!
+//! A sum has a few more roundings than the direct one. An infinity or NaN reaches all results of the tiles that read it.
+
+mod results;
+mod weights;
+
+use dl_ir::DType;
+
+use super::super::cx::Cx;
+use super::Operand;
+use crate::kernel::{Affine, BinOp, BufId, Expr, IndexExpr, Value};
+
+pub(super) use results::lower as results;
+pub(super) use weights::lower as weights;
+
+/// Places of a tile, in rows and columns of four.
+const PLACES: i64 = 16;
+
+/// Elements of the transformed input of a block, so that it stays in the second-level cache with its results.
+const BLOCK: i64 = 1 << 17;
+
+/// The most tiles of a block, and the fewest that it is cut into for more parts.
+const MOST_TILES: i64 = 64;
+const FEWEST_TILES: i64 = 7;
+
+/// So many parts, if there is work for them, and at most so many.
+const WANTED_PARTS: i64 = 8;
+const MAX_PARTS: i64 = 256;
+
+/// What transforms cost in multiply-adds, for a channel of a tile or of a filter.
+const INPUT_WORK: i64 = 100;
+const RESULT_WORK: i64 = 130;
+const FILTER_WORK: i64 = 60;
+
+/// A convolution of 3x3 taps over images with channels last.
+pub(super) struct Winograd {
+    /// Images, rows and columns of the result.
+    pub images: i64,
+    pub height: i64,
+    pub width: i64,
+    /// Channels that are summed over, and those of the result.
+    pub inputs: i64,
+    pub outputs: i64,
+}
+
+/// An array of four axes.
+#[derive(Clone, Copy)]
+pub(super) struct Strided {
+    /// The element at index 0 of each axis.
+    pub start: Operand,
+    /// Of images: image, row, column, channel. Of filters: row, column, input, output.
+    pub strides: [i64; 4],
+}
+
+impl Winograd {
+    fn rows(&self) -> i64 {
+        (self.height + 1) / 2
+    }
+
+    fn columns(&self) -> i64 {
+        (self.width + 1) / 2
+    }
+
+    fn tiles(&self) -> i64 {
+        self.images * self.rows() * self.columns()
+    }
+
+    /// Whether `transforms` multiply-adds more leave it clearly faster than the sum over all taps.
+    fn saves(&self, transforms: i64) -> bool {
+        let (c, o) = (self.inputs, self.outputs);
+        let direct = self.images * self.height * self.width * 9 * c * o;
+        let fits = c >= 16 && o > 0 && o % 16 == 0 && PLACES * self.columns() * c <= 2 * BLOCK;
+        fits && (self.tiles() * PLACES * c * o + transforms) * 5 < direct * 4
+    }
+
+    /// Whether it takes clearly less time than the sum over all taps. `kept` filters are not transformed in each call.
+    pub fn is_worth_it(&self, kept: bool) -> bool {
+        let (c, o) = (self.inputs, self.outputs);
+        let filters = if kept { 0 } else { c * o * FILTER_WORK };
+        self.saves(self.tiles() * (c * INPUT_WORK + o * RESULT_WORK) + filters)
+    }
+
+    /// Channels of the result that are multiplied at once.
+    fn panel(&self) -> i64 {
+        [64, 48, 32, 16].into_iter().find(|n| self.outputs % n == 0).unwrap_or(16)
+    }
+
+    /// Where the last position of the images that a tile reads lies, the first being 0.
+    pub fn reach(&self) -> [i64; 2] {
+        [2 * self.rows() + 1, 2 * self.columns() + 1]
+    }
+}
+
+/// How far the values of one place lie from those of the next: not at the same lines of a page, which would be the same
+/// set of a cache.
+fn spread(len: i64) -> i64 {
+    (len as u64).next_multiple_of(1024) as i64 + 16
+}
+
+/// `a / b`, rounded up.
+fn parts(a: i64, b: i64) -> i64 {
+    (a + b - 1) / b
+}
+
+/// Runs `f` where `at`, an index of `0..end`, lies in `lo..hi`.
+fn within<'g>(cx: &mut Cx<'g>, at: Affine, lo: i64, hi: i64, end: i64, f: impl FnOnce(&mut Cx<'g>, Affine)) {
+    if lo >= hi {
+        return;
+    }
+    if (lo, hi) == (0, end) {
+        return f(cx, at);
+    }
+    let here = cx.let_(Expr::InRange { at: at.clone(), lo, hi });
+    cx.if_(here, |cx| {
+        let at = if hi - lo == 1 { Affine::from(lo) } else { cx.index(IndexExpr::Within(at, lo, hi)).into() };
+        f(cx, at);
+    });
+}
+
+/// Runs `f` for block `at` of `all` rows of tiles, in blocks of `size`: with its first row and how many it has.
+fn block_of<'g>(cx: &mut Cx<'g>, at: Affine, all: i64, size: i64, f: impl Fn(&mut Cx<'g>, Affine, i64)) {
+    let (whole, blocks) = (all / size, parts(all, size));
+    within(cx, at.clone(), 0, whole, blocks, |cx, at| f(cx, at * size, size));
+    within(cx, at, whole, blocks, blocks, |cx, at| f(cx, at * size, all % size));
+}
+
+/// What transforms tiles of images into scratch memory: `[places][tiles, channels]`, the places `step` elements apart.
+struct Transform {
+    images: Strided,
+    step: i64,
+    /// Rows of tiles in an image, and tiles in a row.
+    rows: i64,
+    columns: i64,
+    /// The first channel, and how many.
+    first: Affine,
+    channels: i64,
+}
+
+impl Transform {
+    /// Runs `f` for every tile of `rows` rows from row `start` on, all images one after the other, and every channel:
+    /// with the index of its first element in the images and of its first place in scratch memory.
+    fn each(&self, cx: &mut Cx<'_>, start: &Affine, rows: i64, f: impl Fn(&mut Cx<'_>, Affine, Affine)) {
+        let [image, row, column, channel] = self.images.strides;
+        cx.for_(0, rows, |cx, r| {
+            let (n, y) = cx.div_mod(&(start.clone() + r), self.rows);
+            let from = n * image + y * (2 * row) + self.first.clone() * channel + self.images.start.offset;
+            cx.for_(0, self.columns, |cx, x| {
+                cx.vec(self.channels as u64, |cx, c| {
+                    let to = r * (self.columns * self.channels) + x * self.channels + c;
+                    f(cx, from.clone() + x * (2 * column) + c * channel, to);
+                });
+            });
+        });
+    }
+
+    fn load(&self, cx: &mut Cx<'_>, images: BufId, from: &Affine, y: i64, x: i64) -> Value {
+        cx.load(images, from.clone() + (y * self.images.strides[1] + x * self.images.strides[2]))
+    }
+
+    fn store(&self, cx: &mut Cx<'_>, to: (BufId, &Affine), y: i64, row: [Value; 4]) {
+        for (x, value) in row.into_iter().enumerate() {
+            cx.store(to.0, to.1.clone() + (y * 4 + x as i64) * self.step, value);
+        }
+    }
+
+    /// `B' d B`, of what tiles read.
+    fn input(&self, cx: &mut Cx<'_>, images: BufId, scratch: BufId, start: &Affine, rows: i64) {
+        self.each(cx, start, rows, |cx, from, to| {
+            let line = |cx: &mut Cx<'_>, y: i64| -> [Value; 4] {
+                std::array::from_fn(|x| self.load(cx, images, &from, y, x as i64))
+            };
+            let place = |cx: &mut Cx<'_>, y: i64, [a, b, c, d]: [Value; 4]| {
+                let row = [
+                    cx.bin(BinOp::Sub, a, c),
+                    cx.bin(BinOp::Add, b, c),
+                    cx.bin(BinOp::Sub, c, b),
+                    cx.bin(BinOp::Sub, b, d),
+                ];
+                self.store(cx, (scratch, &to), y, row);
+            };
+            let both = |cx: &mut Cx<'_>, op: BinOp, a: [Value; 4], b: [Value; 4]| -> [Value; 4] {
+                std::array::from_fn(|x| cx.bin(op, a[x], b[x]))
+            };
+            // Lines are loaded again rather than kept, as they would take all registers.
+            let (a, c) = (line(cx, 0), line(cx, 2));
+            let values = both(cx, BinOp::Sub, a, c);
+            place(cx, 0, values);
+            let (b, c) = (line(cx, 1), line(cx, 2));
+            let (sums, rest) = (both(cx, BinOp::Add, b, c), both(cx, BinOp::Sub, c, b));
+            place(cx, 1, sums);
+            place(cx, 2, rest);
+            let (b, d) = (line(cx, 1), line(cx, 3));
+            let values = both(cx, BinOp::Sub, b, d);
+            place(cx, 3, values);
+        });
+    }
+
+    /// `A y A'`, of the gradients to a tile's results, but for the sign of the last row and column.
+    fn gradient(&self, cx: &mut Cx<'_>, images: BufId, scratch: BufId, start: &Affine, rows: i64) {
+        let four = |cx: &mut Cx<'_>, [a, b]: [Value; 2]| [a, cx.bin(BinOp::Add, a, b), cx.bin(BinOp::Sub, a, b), b];
+        self.each(cx, start, rows, |cx, from, to| {
+            let sides: [[Value; 4]; 2] = std::array::from_fn(|x| {
+                let side = std::array::from_fn(|y| self.load(cx, images, &from, y as i64, x as i64));
+                four(cx, side)
+            });
+            for y in 0..4 {
+                let row = four(cx, sides.map(|side| side[y]));
+                self.store(cx, (scratch, &to), y as i64, row);
+            }
+        });
+    }
+}
+
+/// The element type of everything here.
+const DTYPE: DType = DType::F32;

@@ -1,0 +1,213 @@
+//! The results of a convolution, or the gradients to its input.
+
+use super::{
+    BLOCK, DTYPE, FEWEST_TILES, MAX_PARTS, MOST_TILES, PLACES, Strided, Transform, WANTED_PARTS, Winograd, block_of,
+    parts, spread, within,
+};
+use crate::kernel::{Access, Affine, Axis, BinOp, BufId, Contract, KLoop, Lanes, Place, Stmt, Value, Var};
+use crate::lower::LowerError;
+use crate::lower::contract::copy::{self, copy};
+use crate::lower::contract::{Source, Writer, at_most, buffer, store};
+use crate::lower::cx::Cx;
+
+/// Elements that a part of the filters' transform reads, about.
+const FILTERS_PART: i64 = 1 << 14;
+
+/// Rows of tiles of a block.
+fn block(shape: &Winograd) -> i64 {
+    let (all, columns) = (shape.images * shape.rows(), shape.columns());
+    let most = (BLOCK / PLACES / shape.inputs).clamp(FEWEST_TILES, MOST_TILES);
+    let mut rows = (most / columns).clamp(1, all);
+    while rows > 1 && all / rows < WANTED_PARTS && (rows - 1) * columns >= FEWEST_TILES {
+        rows -= 1;
+    }
+    // As equal as may be.
+    parts(all, parts(all, rows))
+}
+
+/// Writes the kernels. The images begin at the first element that a tile reads and have all that any tile does; the
+/// taps of a filter go as those of a correlation, or backwards if `flipped`.
+pub(in super::super) fn lower(
+    w: &mut Writer<'_>,
+    shape: &Winograd,
+    images: Strided,
+    filters: Strided,
+    flipped: bool,
+) -> Result<(), LowerError> {
+    let filters = transformed(w, shape, filters, flipped)?;
+    let size = block(shape);
+    let all = shape.images * shape.rows();
+    let blocks = parts(all, size);
+    let group = parts(blocks, MAX_PARTS);
+    let tiles = size * shape.columns();
+    let transform = Transform {
+        images,
+        step: spread(tiles * shape.inputs),
+        rows: shape.rows(),
+        columns: shape.columns(),
+        first: Affine::from(0),
+        channels: shape.inputs,
+    };
+    let product = Product { shape, anchor: w.anchor, input: transform.step, sum: spread(tiles * shape.panel()) };
+    w.kernel("_tiles", parts(blocks, group) as u64, |cx| {
+        let images = buffer(cx, images.start.source, DTYPE, Access::Read);
+        let memory = Memory {
+            filters: buffer(cx, filters, DTYPE, Access::Read),
+            input: cx.scratch(DTYPE, (PLACES * product.input) as u64),
+            sum: cx.scratch(DTYPE, (PLACES * product.sum) as u64),
+        };
+        let panel = shape.panel();
+        let lo = Var::PART * group;
+        let hi = at_most(cx, lo.clone() + group, blocks as u64);
+        cx.for_(lo, hi, |cx, at| {
+            block_of(cx, at.into(), all, size, |cx, first, rows| {
+                transform.input(cx, images, memory.input, &first, rows);
+                cx.for_(0, shape.outputs / panel, |cx, p| {
+                    cx.for_(0, PLACES, |cx, place| product.multiply(cx, &memory, place, p, rows * shape.columns()));
+                    product.write(cx, &memory, &first, rows, p * panel);
+                });
+            });
+        });
+    })
+}
+
+/// `G g G'` for every filter: `[places, panels, inputs, panel]`.
+fn transformed(w: &mut Writer<'_>, shape: &Winograd, filters: Strided, flipped: bool) -> Result<Source, LowerError> {
+    let (inputs, outputs, panel) = (shape.inputs, shape.outputs, shape.panel());
+    let mut filters = filters;
+    if filters.strides[3] != 1 {
+        let sizes = [3, 3, inputs, outputs];
+        let axes: Vec<copy::Axis> =
+            sizes.iter().zip(filters.strides).map(|(&size, stride)| copy::Axis::plain(size as u64, stride)).collect();
+        let start = copy(w, filters.start, DTYPE, &axes)?;
+        filters = Strided { start, strides: [3 * inputs * outputs, inputs * outputs, outputs, 1] };
+    }
+    let to = w.temp((PLACES * inputs * outputs) as u64);
+    let group = (FILTERS_PART / outputs).clamp(1, inputs).max(parts(inputs, MAX_PARTS));
+    w.kernel("_filters", parts(inputs, group) as u64, |cx| {
+        let from = buffer(cx, filters.start.source, DTYPE, Access::Read);
+        let to = buffer(cx, to, DTYPE, Access::Write);
+        let half = cx.number(DTYPE, 0.5);
+        let four = |cx: &mut Cx<'_>, [a, b, c]: [Value; 3]| {
+            let ends = cx.bin(BinOp::Add, a, c);
+            let (more, less) = (cx.bin(BinOp::Add, ends, b), cx.bin(BinOp::Sub, ends, b));
+            [a, cx.bin(BinOp::Mul, more, half), cx.bin(BinOp::Mul, less, half), c]
+        };
+        let [rows, columns, input, output] = filters.strides;
+        let lo = Var::PART * group;
+        let hi = at_most(cx, lo.clone() + group, inputs as u64);
+        cx.for_(lo, hi, |cx, c| {
+            cx.for_(0, outputs / panel, |cx, p| {
+                cx.vec(panel as u64, |cx, o| {
+                    let start = c * input + p * (panel * output) + o * output + filters.start.offset;
+                    let sides: [[Value; 4]; 3] = std::array::from_fn(|x| {
+                        let taps = std::array::from_fn(|y| {
+                            let (y, x) = if flipped { (2 - y, 2 - x) } else { (y, x) };
+                            cx.load(from, start.clone() + (y as i64 * rows + x as i64 * columns))
+                        });
+                        four(cx, taps)
+                    });
+                    for y in 0..4 {
+                        let row = four(cx, sides.map(|side| side[y]));
+                        for (x, value) in row.into_iter().enumerate() {
+                            let place = (y * 4 + x) as i64 * inputs * outputs;
+                            cx.store(to, p * (inputs * panel) + c * panel + o + place, value);
+                        }
+                    }
+                });
+            });
+        });
+    })?;
+    Ok(to)
+}
+
+struct Product<'a> {
+    shape: &'a Winograd,
+    anchor: dl_ir::NodeId,
+    /// Elements from place to place of the transformed input and of the sums.
+    input: i64,
+    sum: i64,
+}
+
+struct Memory {
+    filters: BufId,
+    input: BufId,
+    sum: BufId,
+}
+
+/// Some of the results of a tile.
+#[derive(Clone)]
+struct Tile {
+    /// Which of the block.
+    number: Affine,
+    /// Its image, its row and column among the tiles of that, and the first channel.
+    at: [Affine; 4],
+    /// Rows and columns of results that are there.
+    size: [usize; 2],
+}
+
+impl Product<'_> {
+    /// The matrix product of one place: tiles by the channels of a panel.
+    fn multiply(&self, cx: &mut Cx<'_>, memory: &Memory, place: Var, p: Var, tiles: i64) {
+        let (inputs, panel) = (self.shape.inputs, self.shape.panel());
+        let (epilogue, (m, n, k, a, b, acc)) = cx.block(|cx| {
+            let m = Axis { var: cx.fresh_var(0, tiles - 1), extent: tiles as u64 };
+            let n = Axis { var: cx.fresh_var(0, panel - 1), extent: panel as u64 };
+            let k = cx.fresh_var(0, inputs - 1);
+            let a = place * self.input + m.var * inputs + k;
+            let b = place * (inputs * self.shape.outputs) + p * (inputs * panel) + k * panel + n.var;
+            let acc = cx.fresh_value(DTYPE);
+            cx.store(memory.sum, place * self.sum + m.var * panel + n.var, acc);
+            let k = vec![KLoop { var: k, lo: Affine::from(0), hi: Affine::from(inputs) }];
+            (m, n, k, Place { buf: memory.input, at: a }, Place { buf: memory.filters, at: b }, acc)
+        });
+        cx.push(Stmt::Contract(Box::new(Contract { m, n, k, a, b, lanes: Lanes::N, acc, epilogue })));
+    }
+
+    /// `A' s A` for every tile and channel of a panel, and what the group makes of it.
+    fn write(&self, cx: &mut Cx<'_>, memory: &Memory, first: &Affine, rows: i64, channel: Affine) {
+        let Winograd { height, width, .. } = *self.shape;
+        let (all, columns) = (self.shape.rows(), self.shape.columns());
+        cx.for_(0, rows, |cx, r| {
+            let (n, y) = cx.div_mod(&(first.clone() + r), all);
+            for (lo, hi, tall) in [(0, height / 2, 2), (height / 2, all, 1)] {
+                within(cx, y.clone(), lo, hi, all, |cx, y| {
+                    let tile = |x: Affine, wide| Tile {
+                        number: r * columns + x.clone(),
+                        at: [n.clone(), y.clone(), x, channel.clone()],
+                        size: [tall, wide],
+                    };
+                    if width > 1 {
+                        cx.for_(0, width / 2, |cx, x| self.tile(cx, memory, &tile(x.into(), 2)));
+                    }
+                    if width % 2 == 1 {
+                        self.tile(cx, memory, &tile(Affine::from(width / 2), 1));
+                    }
+                });
+            }
+        });
+    }
+
+    fn tile(&self, cx: &mut Cx<'_>, memory: &Memory, tile: &Tile) {
+        let panel = self.shape.panel();
+        let two = |cx: &mut Cx<'_>, [a, b, c, d]: [Value; 4]| {
+            let (sum, rest) = (cx.bin(BinOp::Add, b, c), cx.bin(BinOp::Sub, b, c));
+            [cx.bin(BinOp::Add, a, sum), cx.bin(BinOp::Sub, rest, d)]
+        };
+        cx.vec(panel as u64, |cx, o| {
+            let from = tile.number.clone() * panel + o;
+            let sides: [[Value; 2]; 4] = std::array::from_fn(|x| {
+                let places = std::array::from_fn(|y| cx.load(memory.sum, from.clone() + (y * 4 + x) as i64 * self.sum));
+                two(cx, places)
+            });
+            let [n, y, x, channel] = tile.at.clone();
+            for dy in 0..tile.size[0] {
+                let values = two(cx, sides.map(|side| side[dy]));
+                for (dx, value) in values.into_iter().enumerate().take(tile.size[1]) {
+                    let at = [n.clone(), y.clone() * 2 + dy as i64, x.clone() * 2 + dx as i64, channel.clone() + o];
+                    store(cx, self.anchor, &at, value);
+                }
+            }
+        });
+    }
+}
