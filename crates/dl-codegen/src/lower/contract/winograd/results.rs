@@ -10,19 +10,47 @@ use crate::lower::contract::copy::{self, copy};
 use crate::lower::contract::{Source, Writer, at_most, buffer, store};
 use crate::lower::cx::Cx;
 
+/// For so many channels of the result, the input may be transformed once: a tenth of the time of their products.
+const FEW_OUTPUTS: i64 = 64;
+
 /// Elements that a part of the filters' transform reads, about.
 const FILTERS_PART: i64 = 1 << 14;
 
-/// Rows of tiles of a block.
-fn block(shape: &Winograd) -> i64 {
-    let (all, columns) = (shape.images * shape.rows(), shape.columns());
-    let most = (BLOCK / PLACES / shape.inputs).clamp(FEWEST_TILES, MOST_TILES);
-    let mut rows = (most / columns).clamp(1, all);
-    while rows > 1 && all / rows < WANTED_PARTS && (rows - 1) * columns >= FEWEST_TILES {
-        rows -= 1;
+/// How the work is cut up.
+struct Cut {
+    /// Rows of tiles of a block.
+    rows: i64,
+    blocks: i64,
+    /// Blocks of a part.
+    group: i64,
+    /// Panels of a part.
+    panels: i64,
+    /// Into how many portions all panels are cut.
+    portions: i64,
+}
+
+impl Cut {
+    /// Large blocks, since each reads all filters, and parts of the panels where that makes too few parts: the input is
+    /// transformed again for each.
+    fn new(shape: &Winograd) -> Cut {
+        let (all, columns, panels) = (shape.images * shape.rows(), shape.columns(), shape.outputs / shape.panel());
+        let most = (shape.outputs / FEW_OUTPUTS).clamp(1, panels);
+        let tiles = (BLOCK / PLACES / shape.inputs).clamp(FEWEST_TILES, MOST_TILES);
+        let mut rows = (tiles / columns).clamp(1, all);
+        while rows > 1 && parts(all, rows) * most < WANTED_PARTS && (rows - 1) * columns >= FEWEST_TILES {
+            rows -= 1;
+        }
+        // As equal as may be.
+        let rows = parts(all, parts(all, rows));
+        let blocks = parts(all, rows);
+        let panels_each = parts(panels, parts(WANTED_PARTS, blocks).min(most));
+        Cut { rows, blocks, group: parts(blocks, MAX_PARTS), panels: panels_each, portions: parts(panels, panels_each) }
     }
-    // As equal as may be.
-    parts(all, parts(all, rows))
+
+    /// Parts with the same panels.
+    fn parts(&self) -> i64 {
+        parts(self.blocks, self.group)
+    }
 }
 
 /// Writes the kernels. The images begin at the first element that a tile reads and have all that any tile does; the
@@ -35,11 +63,8 @@ pub(in super::super) fn lower(
     flipped: bool,
 ) -> Result<(), LowerError> {
     let filters = transformed(w, shape, filters, flipped)?;
-    let size = block(shape);
-    let all = shape.images * shape.rows();
-    let blocks = parts(all, size);
-    let group = parts(blocks, MAX_PARTS);
-    let tiles = size * shape.columns();
+    let cut = Cut::new(shape);
+    let tiles = cut.rows * shape.columns();
     let transform = Transform {
         images,
         step: spread(tiles * shape.inputs),
@@ -49,7 +74,7 @@ pub(in super::super) fn lower(
         channels: shape.inputs,
     };
     let product = Product { shape, anchor: w.anchor, input: transform.step, sum: spread(tiles * shape.panel()) };
-    w.kernel("_tiles", parts(blocks, group) as u64, |cx| {
+    w.kernel("_tiles", (cut.parts() * cut.portions) as u64, |cx| {
         let images = buffer(cx, images.start.source, DTYPE, Access::Read);
         let memory = Memory {
             filters: buffer(cx, filters, DTYPE, Access::Read),
@@ -57,14 +82,17 @@ pub(in super::super) fn lower(
             sum: cx.scratch(DTYPE, (PLACES * product.sum) as u64),
         };
         let panel = shape.panel();
-        let lo = Var::PART * group;
-        let hi = at_most(cx, lo.clone() + group, blocks as u64);
+        let (portion, part) = cx.div_mod(&Affine::from(Var::PART), cut.parts());
+        let lo = part * cut.group;
+        let hi = at_most(cx, lo.clone() + cut.group, cut.blocks as u64);
+        let first = portion * cut.panels;
+        let end = at_most(cx, first.clone() + cut.panels, (shape.outputs / panel) as u64);
         cx.for_(lo, hi, |cx, at| {
-            block_of(cx, at.into(), all, size, |cx, first, rows| {
-                transform.input(cx, images, memory.input, &first, rows);
-                cx.for_(0, shape.outputs / panel, |cx, p| {
+            block_of(cx, at.into(), shape.images * shape.rows(), cut.rows, |cx, row, rows| {
+                transform.input(cx, images, memory.input, &row, rows);
+                cx.for_(first.clone(), end.clone(), |cx, p| {
                     cx.for_(0, PLACES, |cx, place| product.multiply(cx, &memory, place, p, rows * shape.columns()));
-                    product.write(cx, &memory, &first, rows, p * panel);
+                    product.write(cx, &memory, &row, rows, p * panel);
                 });
             });
         });
