@@ -8,7 +8,7 @@ use dl_ir::DType;
 
 use super::copy::{self, copy};
 use super::emit::lower;
-use super::winograd::{self, Strided, Winograd};
+use super::winograd::{self, Filters, Images, Winograd};
 use super::{Contraction, Loop, Operand, Writer};
 use crate::lower::LowerError;
 use crate::lower::cx::shape;
@@ -157,21 +157,11 @@ impl Geometry {
     }
 }
 
-/// The images of an operand from the first position that tiles read on, with zeros around them as far as tiles reach;
-/// `None` if channels do not lie together.
-fn tiled(
-    w: &mut Writer<'_>,
-    g: &Geometry,
-    arg: usize,
-    first: [i64; 2],
-    reach: [i64; 2],
-) -> Result<Option<Strided>, LowerError> {
-    let image = Image::operand(w, arg)?;
-    let [.., 1] = image.strides[..] else { return Ok(None) };
-    let last = [first[0] + reach[0], first[1] + reach[1]];
-    let image = image.padded(w, g, &first, &last)?.from(&first, g.axes.space);
-    let strides = [image.strides[0], image.strides[1], image.strides[2], image.strides[3]];
-    Ok(Some(Strided { start: image.start, strides }))
+/// The images of an operand with `lo` zeros before them; `None` if channels do not lie together.
+fn tiled(w: &Writer<'_>, arg: usize, lo: [i64; 2]) -> Result<Option<Images>, LowerError> {
+    let Image { start, strides, shape } = Image::operand(w, arg)?;
+    let [image, row, column, 1] = strides[..] else { return Ok(None) };
+    Ok(Some(Images { start, strides: [image, row, column, 1], size: [shape[1], shape[2]], lo }))
 }
 
 /// Writes a convolution by minimal filtering, if it is one for which that is worth it: of the images of the first
@@ -187,13 +177,10 @@ fn minimal(
     let (start, weights) = w.operand(1)?;
     let inputs = sizes(w, 1)[channels[0]];
     let shape = Winograd { images: to[0], height: to[1], width: to[2], inputs, outputs: to[3] };
-    if !shape.is_worth_it(w.is_kept(start)) {
-        return Ok(false);
-    }
-    let Some(images) = tiled(w, g, 0, lo.map(|lo| -lo), shape.reach())? else { return Ok(false) };
+    let Some(images) = tiled(w, 0, lo)?.filter(|_| shape.is_worth_it(w.is_kept(start))) else { return Ok(false) };
     let axes = [g.axes.w_space, g.axes.w_space + 1, channels[0], channels[1]];
-    let filters = Strided { start, strides: axes.map(|axis| weights.strides[axis]) };
-    winograd::results(w, &shape, images, filters, flipped)?;
+    let filters = Filters { start, strides: axes.map(|axis| weights.strides[axis]), flipped };
+    winograd::results(w, &shape, images, filters)?;
     Ok(true)
 }
 
@@ -275,13 +262,11 @@ pub(super) fn weight_grad(w: &mut Writer<'_>) -> Result<(), LowerError> {
     let (inputs, outputs) = (kernel[g.axes.w_in], kernel[g.axes.w_out] / g.groups);
     if g.is_plain(&kernel) {
         let shape = Winograd { images: dy.shape[0], height: dy.shape[1], width: dy.shape[2], inputs, outputs };
-        let aligned = [0, 1].map(|arg| Image::operand(w, arg).is_ok_and(|i| i.strides[3] == 1));
-        if shape.is_worth_it_for_weights() && aligned == [true; 2] {
-            let images = tiled(w, &g, 0, [-g.lo[0], -g.lo[1]], shape.reach())?;
-            let gradients = tiled(w, &g, 1, [0, 0], shape.reach().map(|reach| reach - 2))?;
-            if let (Some(images), Some(gradients)) = (images, gradients) {
-                return winograd::weights(w, &shape, images, gradients);
-            }
+        let operands = (tiled(w, 0, [g.lo[0], g.lo[1]])?, tiled(w, 1, [0, 0])?);
+        if let (Some(images), Some(gradients)) = operands
+            && shape.is_worth_it_for_weights()
+        {
+            return winograd::weights(w, &shape, images, gradients);
         }
     }
     let taps = |s: usize| kernel[g.axes.w_space + s];

@@ -49,13 +49,28 @@ pub(super) struct Winograd {
     pub outputs: i64,
 }
 
-/// An array of four axes.
+/// Images with zeros around them.
 #[derive(Clone, Copy)]
-pub(super) struct Strided {
-    /// The element at index 0 of each axis.
+pub(super) struct Images {
+    /// The first element.
     pub start: Operand,
-    /// Of images: image, row, column, channel. Of filters: row, column, input, output.
+    /// Of images, rows, columns and channels.
     pub strides: [i64; 4],
+    /// Rows and columns.
+    pub size: [i64; 2],
+    /// How many rows and columns of zeros are before the first: there the first tile begins.
+    pub lo: [i64; 2],
+}
+
+/// Filters of 3x3 taps.
+#[derive(Clone, Copy)]
+pub(super) struct Filters {
+    /// The first element.
+    pub start: Operand,
+    /// Of rows, columns, channels that are summed over and channels of the result.
+    pub strides: [i64; 4],
+    /// Whether taps go backwards.
+    pub flipped: bool,
 }
 
 impl Winograd {
@@ -90,11 +105,6 @@ impl Winograd {
     fn panel(&self) -> i64 {
         [64, 48, 32, 16].into_iter().find(|n| self.outputs % n == 0).unwrap_or(16)
     }
-
-    /// Where the last position of the images that a tile reads lies, the first being 0.
-    pub fn reach(&self) -> [i64; 2] {
-        [2 * self.rows() + 1, 2 * self.columns() + 1]
-    }
 }
 
 /// How far the values of one place lie from those of the next: not at the same lines of a page, which would be the same
@@ -106,6 +116,13 @@ fn spread(len: i64) -> i64 {
 /// `a / b`, rounded up.
 fn parts(a: i64, b: i64) -> i64 {
     (a + b - 1) / b
+}
+
+/// The size of blocks of at most `most` of `all`: a divisor if there is one near, so that no block is another, and
+/// otherwise as equal as may be.
+fn even(all: i64, most: i64) -> i64 {
+    let divisor = (most / 2 + 1..=most).rev().find(|size| all % size == 0);
+    divisor.unwrap_or_else(|| parts(all, parts(all, most)))
 }
 
 /// Runs `f` where `at`, an index of `0..end`, lies in `lo..hi`.
@@ -132,7 +149,7 @@ fn block_of<'g>(cx: &mut Cx<'g>, at: Affine, all: i64, size: i64, f: impl Fn(&mu
 
 /// What transforms tiles of images into scratch memory: `[places][tiles, channels]`, the places `step` elements apart.
 struct Transform {
-    images: Strided,
+    images: Images,
     step: i64,
     /// Rows of tiles in an image, and tiles in a row.
     rows: i64,
@@ -142,39 +159,88 @@ struct Transform {
     channels: i64,
 }
 
+/// A channel of a tile.
+struct Tile<'a> {
+    images: BufId,
+    /// The element at the tile's first position, which may lie outside of the image.
+    from: Affine,
+    /// Which rows and columns of the tile lie in the image.
+    there: [&'a [bool]; 2],
+    /// The first place in scratch memory.
+    to: Affine,
+}
+
+/// Tiles of an axis, from one on and before another, that have the same positions within the image.
+type Run = (i64, i64, Vec<bool>);
+
 impl Transform {
-    /// Runs `f` for every tile of `rows` rows from row `start` on, all images one after the other, and every channel:
-    /// with the index of its first element in the images and of its first place in scratch memory.
-    fn each(&self, cx: &mut Cx<'_>, start: &Affine, rows: i64, f: impl Fn(&mut Cx<'_>, Affine, Affine)) {
-        let [image, row, column, channel] = self.images.strides;
+    /// All runs of an axis, of tiles that read `lines` positions.
+    fn runs(&self, axis: usize, lines: i64) -> Vec<Run> {
+        let (size, lo, tiles) = (self.images.size[axis], self.images.lo[axis], [self.rows, self.columns][axis]);
+        let mut runs: Vec<Run> = vec![];
+        for tile in 0..tiles {
+            let there = (0..lines).map(|i| (0..size).contains(&(2 * tile - lo + i))).collect();
+            match runs.last_mut() {
+                Some((_, end, same)) if *same == there => *end += 1,
+                _ => runs.push((tile, tile + 1, there)),
+            }
+        }
+        runs
+    }
+
+    /// Runs `f` for every tile, of `lines` rows and columns, of `rows` rows of tiles from row `start` on, all images one
+    /// after the other, and every channel.
+    fn each(
+        &self,
+        cx: &mut Cx<'_>,
+        (images, lines): (BufId, i64),
+        (start, rows): (&Affine, i64),
+        f: impl Fn(&mut Cx<'_>, &Tile<'_>),
+    ) {
+        let Images { strides: [image, row, column, channel], lo: [above, before], start: origin, .. } = self.images;
+        let origin = self.first.clone() * channel + (origin.offset - above * row - before * column);
+        let runs = [self.runs(0, lines), self.runs(1, lines)];
         cx.for_(0, rows, |cx, r| {
             let (n, y) = cx.div_mod(&(start.clone() + r), self.rows);
-            let from = n * image + y * (2 * row) + self.first.clone() * channel + self.images.start.offset;
-            cx.for_(0, self.columns, |cx, x| {
-                cx.vec(self.channels as u64, |cx, c| {
-                    let to = r * (self.columns * self.channels) + x * self.channels + c;
-                    f(cx, from.clone() + x * (2 * column) + c * channel, to);
+            for (low, high, ys) in &runs[0] {
+                within(cx, y.clone(), *low, *high, self.rows, |cx, y| {
+                    let from = origin.clone() + n.clone() * image + y * (2 * row);
+                    for (low, high, xs) in &runs[1] {
+                        let tile = |cx: &mut Cx<'_>, x: Affine| {
+                            cx.vec(self.channels as u64, |cx, c| {
+                                let to = r * (self.columns * self.channels) + x.clone() * self.channels + c;
+                                let from = from.clone() + x * (2 * column) + c * channel;
+                                f(cx, &Tile { images, from, there: [ys, xs], to });
+                            });
+                        };
+                        match high - low {
+                            1 => tile(cx, Affine::from(*low)),
+                            _ => cx.for_(*low, *high, |cx, x| tile(cx, x.into())),
+                        }
+                    }
                 });
-            });
+            }
         });
     }
 
-    fn load(&self, cx: &mut Cx<'_>, images: BufId, from: &Affine, y: i64, x: i64) -> Value {
-        cx.load(images, from.clone() + (y * self.images.strides[1] + x * self.images.strides[2]))
+    fn load(&self, cx: &mut Cx<'_>, tile: &Tile<'_>, y: usize, x: usize) -> Value {
+        if !tile.there[0][y] || !tile.there[1][x] {
+            return cx.zero(DTYPE);
+        }
+        let [_, row, column, _] = self.images.strides;
+        cx.load(tile.images, tile.from.clone() + (y as i64 * row + x as i64 * column))
     }
 
-    fn store(&self, cx: &mut Cx<'_>, to: (BufId, &Affine), y: i64, row: [Value; 4]) {
+    fn store(&self, cx: &mut Cx<'_>, (scratch, tile): (BufId, &Tile<'_>), y: i64, row: [Value; 4]) {
         for (x, value) in row.into_iter().enumerate() {
-            cx.store(to.0, to.1.clone() + (y * 4 + x as i64) * self.step, value);
+            cx.store(scratch, tile.to.clone() + (y * 4 + x as i64) * self.step, value);
         }
     }
 
     /// `B' d B`, of what tiles read.
-    fn input(&self, cx: &mut Cx<'_>, images: BufId, scratch: BufId, start: &Affine, rows: i64) {
-        self.each(cx, start, rows, |cx, from, to| {
-            let line = |cx: &mut Cx<'_>, y: i64| -> [Value; 4] {
-                std::array::from_fn(|x| self.load(cx, images, &from, y, x as i64))
-            };
+    fn input(&self, cx: &mut Cx<'_>, images: BufId, scratch: BufId, block: (&Affine, i64)) {
+        self.each(cx, (images, 4), block, |cx, tile| {
+            let line = |cx: &mut Cx<'_>, y| -> [Value; 4] { std::array::from_fn(|x| self.load(cx, tile, y, x)) };
             let place = |cx: &mut Cx<'_>, y: i64, [a, b, c, d]: [Value; 4]| {
                 let row = [
                     cx.bin(BinOp::Sub, a, c),
@@ -182,7 +248,7 @@ impl Transform {
                     cx.bin(BinOp::Sub, c, b),
                     cx.bin(BinOp::Sub, b, d),
                 ];
-                self.store(cx, (scratch, &to), y, row);
+                self.store(cx, (scratch, tile), y, row);
             };
             let both = |cx: &mut Cx<'_>, op: BinOp, a: [Value; 4], b: [Value; 4]| -> [Value; 4] {
                 std::array::from_fn(|x| cx.bin(op, a[x], b[x]))
@@ -202,16 +268,16 @@ impl Transform {
     }
 
     /// `A y A'`, of the gradients to a tile's results, but for the sign of the last row and column.
-    fn gradient(&self, cx: &mut Cx<'_>, images: BufId, scratch: BufId, start: &Affine, rows: i64) {
+    fn gradient(&self, cx: &mut Cx<'_>, images: BufId, scratch: BufId, block: (&Affine, i64)) {
         let four = |cx: &mut Cx<'_>, [a, b]: [Value; 2]| [a, cx.bin(BinOp::Add, a, b), cx.bin(BinOp::Sub, a, b), b];
-        self.each(cx, start, rows, |cx, from, to| {
+        self.each(cx, (images, 2), block, |cx, tile| {
             let sides: [[Value; 4]; 2] = std::array::from_fn(|x| {
-                let side = std::array::from_fn(|y| self.load(cx, images, &from, y as i64, x as i64));
+                let side = std::array::from_fn(|y| self.load(cx, tile, y, x));
                 four(cx, side)
             });
             for y in 0..4 {
                 let row = four(cx, sides.map(|side| side[y]));
-                self.store(cx, (scratch, &to), y as i64, row);
+                self.store(cx, (scratch, tile), y as i64, row);
             }
         });
     }

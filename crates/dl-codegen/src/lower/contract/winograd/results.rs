@@ -1,8 +1,8 @@
 //! The results of a convolution, or the gradients to its input.
 
 use super::{
-    BLOCK, DTYPE, FEWEST_TILES, MAX_PARTS, MOST_TILES, PLACES, Strided, Transform, WANTED_PARTS, Winograd, block_of,
-    parts, spread, within,
+    BLOCK, DTYPE, FEWEST_TILES, Filters, Images, MAX_PARTS, MOST_TILES, PLACES, Transform, WANTED_PARTS, Winograd,
+    block_of, even, parts, spread, within,
 };
 use crate::kernel::{Access, Affine, Axis, BinOp, BufId, Contract, KLoop, Lanes, Place, Stmt, Value, Var};
 use crate::lower::LowerError;
@@ -40,8 +40,7 @@ impl Cut {
         while rows > 1 && parts(all, rows) * most < WANTED_PARTS && (rows - 1) * columns >= FEWEST_TILES {
             rows -= 1;
         }
-        // As equal as may be.
-        let rows = parts(all, parts(all, rows));
+        let rows = even(all, rows);
         let blocks = parts(all, rows);
         let panels_each = parts(panels, parts(WANTED_PARTS, blocks).min(most));
         Cut { rows, blocks, group: parts(blocks, MAX_PARTS), panels: panels_each, portions: parts(panels, panels_each) }
@@ -53,16 +52,14 @@ impl Cut {
     }
 }
 
-/// Writes the kernels. The images begin at the first element that a tile reads and have all that any tile does; the
-/// taps of a filter go as those of a correlation, or backwards if `flipped`.
+/// Writes the kernels.
 pub(in super::super) fn lower(
     w: &mut Writer<'_>,
     shape: &Winograd,
-    images: Strided,
-    filters: Strided,
-    flipped: bool,
+    images: Images,
+    filters: Filters,
 ) -> Result<(), LowerError> {
-    let filters = transformed(w, shape, filters, flipped)?;
+    let filters = transformed(w, shape, filters)?;
     let cut = Cut::new(shape);
     let tiles = cut.rows * shape.columns();
     let transform = Transform {
@@ -89,7 +86,7 @@ pub(in super::super) fn lower(
         let end = at_most(cx, first.clone() + cut.panels, (shape.outputs / panel) as u64);
         cx.for_(lo, hi, |cx, at| {
             block_of(cx, at.into(), shape.images * shape.rows(), cut.rows, |cx, row, rows| {
-                transform.input(cx, images, memory.input, &row, rows);
+                transform.input(cx, images, memory.input, (&row, rows));
                 cx.for_(first.clone(), end.clone(), |cx, p| {
                     cx.for_(0, PLACES, |cx, place| product.multiply(cx, &memory, place, p, rows * shape.columns()));
                     product.write(cx, &memory, &row, rows, p * panel);
@@ -100,7 +97,7 @@ pub(in super::super) fn lower(
 }
 
 /// `G g G'` for every filter: `[places, panels, inputs, panel]`.
-fn transformed(w: &mut Writer<'_>, shape: &Winograd, filters: Strided, flipped: bool) -> Result<Source, LowerError> {
+fn transformed(w: &mut Writer<'_>, shape: &Winograd, filters: Filters) -> Result<Source, LowerError> {
     let (inputs, outputs, panel) = (shape.inputs, shape.outputs, shape.panel());
     let mut filters = filters;
     if filters.strides[3] != 1 {
@@ -108,7 +105,7 @@ fn transformed(w: &mut Writer<'_>, shape: &Winograd, filters: Strided, flipped: 
         let axes: Vec<copy::Axis> =
             sizes.iter().zip(filters.strides).map(|(&size, stride)| copy::Axis::plain(size as u64, stride)).collect();
         let start = copy(w, filters.start, DTYPE, &axes)?;
-        filters = Strided { start, strides: [3 * inputs * outputs, inputs * outputs, outputs, 1] };
+        filters = Filters { start, strides: [3 * inputs * outputs, inputs * outputs, outputs, 1], ..filters };
     }
     let to = w.temp((PLACES * inputs * outputs) as u64);
     let group = (FILTERS_PART / outputs).clamp(1, inputs).max(parts(inputs, MAX_PARTS));
@@ -130,7 +127,7 @@ fn transformed(w: &mut Writer<'_>, shape: &Winograd, filters: Strided, flipped: 
                     let start = c * input + p * (panel * output) + o * output + filters.start.offset;
                     let sides: [[Value; 4]; 3] = std::array::from_fn(|x| {
                         let taps = std::array::from_fn(|y| {
-                            let (y, x) = if flipped { (2 - y, 2 - x) } else { (y, x) };
+                            let (y, x) = if filters.flipped { (2 - y, 2 - x) } else { (y, x) };
                             cx.load(from, start.clone() + (y as i64 * rows + x as i64 * columns))
                         });
                         four(cx, taps)

@@ -1,8 +1,8 @@
 //! The gradients to the filters of a convolution.
 
 use super::{
-    BLOCK, DTYPE, INPUT_WORK, MAX_PARTS, MOST_TILES, PLACES, RESULT_WORK, Strided, Transform, WANTED_PARTS, Winograd,
-    block_of, parts, spread,
+    BLOCK, DTYPE, INPUT_WORK, Images, MAX_PARTS, MOST_TILES, PLACES, RESULT_WORK, Transform, WANTED_PARTS, Winograd,
+    block_of, even, parts, spread,
 };
 use crate::kernel::{Access, Affine, Axis, BinOp, BufId, Contract, KLoop, Lanes, Place, Stmt, Value, Var};
 use crate::lower::LowerError;
@@ -27,19 +27,18 @@ impl Winograd {
     }
 }
 
-/// Writes the kernels: sums in chunks of tiles, and their way back to filters. The images begin at the first element
-/// that a tile reads and have all that any tile does, zeros among the gradients.
+/// Writes the kernels: sums in chunks of tiles, and their way back to filters.
 pub(in super::super) fn lower(
     w: &mut Writer<'_>,
     shape: &Winograd,
-    images: Strided,
-    gradients: Strided,
+    images: Images,
+    gradients: Images,
 ) -> Result<(), LowerError> {
     let (inputs, panel, portion) = (shape.inputs, shape.panel(), shape.portion());
     let (panels, portions) = (shape.outputs / panel, inputs / portion);
     let all = shape.images * shape.rows();
     let most = (BLOCK / PLACES / portion).clamp(1, MOST_TILES);
-    let size = parts(all, parts(all, (most / shape.columns()).clamp(1, all)));
+    let size = even(all, (most / shape.columns()).clamp(1, all));
     let blocks = parts(all, size);
     let chunks = parts(WANTED_PARTS, panels * portions).min(blocks);
     let each = parts(blocks, chunks);
@@ -52,7 +51,7 @@ pub(in super::super) fn lower(
         let to = [input, gradient].map(|step| cx.scratch(DTYPE, (PLACES * step) as u64));
         let (rest, c) = cx.div_mod(&Affine::from(Var::PART), portions);
         let (chunk, p) = cx.div_mod(&rest, panels);
-        let transform = |images: Strided, step: i64, first: Affine, channels: i64| Transform {
+        let transform = |images: Images, step: i64, first: Affine, channels: i64| Transform {
             images,
             step,
             rows: shape.rows(),
@@ -68,8 +67,8 @@ pub(in super::super) fn lower(
         let hi = at_most(cx, lo.clone() + each, blocks as u64);
         cx.for_(lo, hi, |cx, at| {
             block_of(cx, at.into(), all, size, |cx, first, rows| {
-                read.input(cx, from[0], to[0], &first, rows);
-                back.gradient(cx, from[1], to[1], &first, rows);
+                read.input(cx, from[0], to[0], (&first, rows));
+                back.gradient(cx, from[1], to[1], (&first, rows));
                 cx.for_(0, PLACES, |cx, place| {
                     let operands = [(to[0], place * input, portion), (to[1], place * gradient, panel)];
                     sums.multiply(cx, operands, into.clone() + place * (inputs * panel), rows * shape.columns());
