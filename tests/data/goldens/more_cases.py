@@ -211,3 +211,14 @@ def more_tensor_ops(f, h):
     f.add("scatter_number", "scatter", lambda x, index: x.scatter(0, index, 2.5), {"x": r(a, b), "index": torch.tensor([[1] * b])}, args={"axis": 0, "src": 2.5})
     f.add("meshgrid", "meshgrid", lambda x, y: torch.meshgrid(x, y, indexing="ij"), {"x": r(3), "y": r(4)}, args={"tensors": ["$x", "$y"]})
     f.add("meshgrid_xy", "meshgrid", lambda x, y: torch.meshgrid(x, y, indexing="xy"), {"x": r(3), "y": r(4)}, args={"tensors": ["$x", "$y"], "indexing": "xy"})
+
+    # Layers as functions.
+    two("linear", F.linear, r(2, 3, b), r(5, b), name2="weight")
+    f.add("linear_bias", "linear", lambda x, weight, bias: F.linear(x, weight, bias), {"x": r(a, b), "weight": r(3, b), "bias": r(3)})
+    two("conv1d", lambda x, w: F.conv1d(x, w, stride=2, padding=1), r(2, 3, 9 + h), r(4, 3, 3), name2="weight", stride=2, padding=1)
+    f.add("conv2d", "conv2d", lambda x, weight, bias: F.conv2d(x, weight, bias, padding=(1, 0), dilation=2, groups=2), {"x": r(2, 4, 7, 8), "weight": r(6, 2, 3, 2), "bias": r(6)}, args={"padding": [1, 0], "dilation": 2, "groups": 2})
+    two("conv2d_same", lambda x, w: F.conv2d(x, w, padding="same"), r(2, 3, 5, 6), r(4, 3, 3, 4), op="conv2d", name2="weight", padding="same")
+    two("conv3d", lambda x, w: F.conv3d(x, w), r(1, 2, 4, 5, 3), r(3, 2, 2, 3, 2), name2="weight")
+    edges = torch.tensor([-1.0, 0.0, 0.5, 2.0])
+    two("bucketize", lambda x, e: torch.bucketize(x, e), torch.cat((r(9), edges, torch.tensor([float("nan")]))), edges, grad=False, name2="boundaries")
+    two("bucketize_right", lambda x, e: torch.bucketize(x, e, right=True), torch.cat((r(3), edges)), edges, op="bucketize", grad=False, name2="boundaries", right=True)

@@ -14,18 +14,29 @@ use crate::module::{Init, ParamDecl};
 use crate::op::Op;
 use crate::types::DType;
 
+/// How windows lie.
+pub const STRIDE: Param = Param::optional("stride", Kind::Sizes, Default::Int(1), "the distance between windows");
+/// What is around images.
+pub const PADDING: Param = Param::optional(
+    "padding",
+    Kind::Padding,
+    Default::Int(0),
+    "zeros on each side, or \"same\" for a result as large as x",
+);
+/// How the elements of a window lie.
+pub const DILATION: Param =
+    Param::optional("dilation", Kind::Sizes, Default::Int(1), "the distance between elements of a window");
+/// Which channels mix.
+pub const GROUPS: Param =
+    Param::optional("groups", Kind::Int, Default::Int(1), "parts of the channels that do not mix");
+
 const PARAMS: &[Param] = &[
     Param::required("in", Kind::Map { pair: false }, "channels of x => channels of the result"),
     Param::required("kernel", Kind::Sizes, "the size of the window"),
-    Param::optional("stride", Kind::Sizes, Default::Int(1), "the distance between windows"),
-    Param::optional(
-        "padding",
-        Kind::Padding,
-        Default::Int(0),
-        "zeros on each side, or \"same\" for a result as large as x",
-    ),
-    Param::optional("dilation", Kind::Sizes, Default::Int(1), "the distance between elements of a window"),
-    Param::optional("groups", Kind::Int, Default::Int(1), "parts of the channels that do not mix"),
+    STRIDE,
+    PADDING,
+    DILATION,
+    GROUPS,
     BIAS,
     Param::optional(
         "padding_mode",
@@ -61,7 +72,7 @@ fn declare(args: &Args, spatial: usize) -> Result<Vec<ParamDecl>, ArgError> {
     positive_dim(args, "in", &from)?;
     positive_dim(args, "in", &to)?;
     let (kernel, groups) = (args.sizes("kernel", spatial, 1)?, groups(args, &from, &to)?);
-    Geometry::of(args, spatial)?;
+    Geometry::of(args, kernel.clone())?;
     let inner = from.floor_div(&groups).unwrap_or(from);
     let fan_in = inner.clone() * Dim::from(kernel.iter().product::<i64>());
     Ok(filters(args, [to.clone(), inner], kernel, to, fan_in))
@@ -100,7 +111,7 @@ fn call(c: &mut Call<'_>, spatial: usize) -> Made {
     c.check_rank(spatial + 2, LAYOUTS[spatial - 1])?;
     let (from, _) = c.args().map("in");
     c.check_features("in", 1, "channels", &from)?;
-    let mut geometry = Geometry::of(c.args(), spatial)?;
+    let mut geometry = Geometry::of(c.args(), c.args().sizes("kernel", spatial, 1)?)?;
     let mut x = c.x();
     let fill = Fill::of_mode(c.args().word("padding_mode"));
     if fill != Fill::Value {
@@ -124,7 +135,7 @@ fn call(c: &mut Call<'_>, spatial: usize) -> Made {
 }
 
 /// How windows lie, for each spatial axis.
-struct Geometry {
+pub struct Geometry {
     stride: Vec<i64>,
     lo: Vec<i64>,
     hi: Vec<i64>,
@@ -132,8 +143,13 @@ struct Geometry {
 }
 
 impl Geometry {
-    fn of(args: &Args, spatial: usize) -> Result<Geometry, ArgError> {
-        let (kernel, stride) = (args.sizes("kernel", spatial, 1)?, args.sizes("stride", spatial, 1)?);
+    /// Of windows of the size `kernel`.
+    ///
+    /// # Errors
+    /// At the argument that makes no sense.
+    pub fn of(args: &Args, kernel: Vec<i64>) -> Result<Geometry, ArgError> {
+        let spatial = kernel.len();
+        let stride = args.sizes("stride", spatial, 1)?;
         let dilation = args.sizes("dilation", spatial, 1)?;
         let (lo, hi) = match args.word("padding") {
             "" => {
@@ -153,7 +169,8 @@ impl Geometry {
         Ok(Geometry { stride, lo, hi, dilation })
     }
 
-    fn attrs(self) -> Attrs {
+    /// As attributes of the op.
+    pub fn attrs(self) -> Attrs {
         Attrs::new().ints("stride", self.stride).ints("lo", self.lo).ints("hi", self.hi).ints("dilation", self.dilation)
     }
 }

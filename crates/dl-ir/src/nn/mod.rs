@@ -29,6 +29,7 @@ mod dropout;
 mod einsum;
 mod elementwise;
 mod error;
+mod functional;
 mod index;
 mod instance_norm;
 mod layer;
@@ -83,6 +84,7 @@ const METHODS: Tables<MethodDef> = tables![
     parts::METHODS,
     index::METHODS,
     product::METHODS,
+    functional::METHODS,
     matrix::METHODS,
     einsum::METHODS,
     rearrange::METHODS,

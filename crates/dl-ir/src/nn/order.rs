@@ -52,6 +52,9 @@ methods! {
         Param::optional("interpolation", Kind::Word(&["linear", "lower", "higher", "nearest", "midpoint"]),
             Default::Word("linear"), "what is taken between two elements")],
         "the element below which a share of the others lies; NaN if there is one", quantile;
+    "bucketize" [], [Param::required("boundaries", Kind::Tensor, "where buckets meet, [B], in ascending order"),
+        Param::optional("right", Kind::Bool, Default::Bool(false), "whether an element at a boundary is in the bucket behind it")],
+        "the bucket (i64) of each element, from 0 to B: how many boundaries are below it; NaN is above all", bucketize;
 }
 
 /// Indices that put the elements along an axis in order.
@@ -196,4 +199,21 @@ pub fn permutation(b: &mut Builder, args: &Args) -> Made {
     }
     let draw = b.random("uniform", DType::F32, &[size])?;
     Ok(Value::Tensor(positions(b, draw, 0, false)?))
+}
+
+fn bucketize(b: &mut Builder, args: &Args) -> Made {
+    let (x, boundaries) = (args.tensor("x"), args.tensor("boundaries"));
+    if b.rank(boundaries) != 1 {
+        let (input, found) = (args.input("boundaries"), b.ty(boundaries).clone());
+        return Err(CallError::Rank { input, expected: "a vector of boundaries".to_string(), found, fix: None });
+    }
+    let rank = b.rank(x);
+    let each = super::common::unsqueeze(b, x, rank)?;
+    // NaN is above all, as in `sort`.
+    let op = if args.bool("right") { Op::Lt } else { Op::Le };
+    let operands = super::common::types(b, &[x, boundaries]);
+    let above = b.elementwise(op, &[each, boundaries]).map_err(|e| CallError::of_operands(e, &operands))?;
+    let below = b.not(above)?;
+    let counted = b.cast(below, DType::I64)?;
+    made(b.sum(counted, &[rank], false))
 }

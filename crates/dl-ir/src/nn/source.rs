@@ -167,6 +167,13 @@ pub const METHODS: &[MethodDef] = &[
         params: &[X],
         build: |b, a| Ok(Value::Int(Dim::from(b.rank(a.tensor("x"))))),
     },
+    MethodDef {
+        name: "numel",
+        aliases: &["nelement"],
+        doc: "the number of elements",
+        params: &[X],
+        build: |b, a| Ok(Value::Int(b.ty(a.tensor("x")).elements())),
+    },
 ];
 
 /// Refuses sizes known to be below one.

@@ -27,7 +27,7 @@ const NAMES: &[(&str, &str)] = &[
     ),
     (
         "torch.nn.functional",
-        "relu relu6 leaky_relu elu celu selu gelu silu mish softplus softsign log_sigmoid=logsigmoid \
+        "linear conv1d conv2d conv3d relu relu6 leaky_relu elu celu selu gelu silu mish softplus softsign log_sigmoid=logsigmoid \
          hard_tanh=hardtanh hard_sigmoid=hardsigmoid hard_swish=hardswish softmax log_softmax softmin \
          gumbel_softmax threshold soft_shrink=softshrink hard_shrink=hardshrink tanh_shrink=tanhshrink glu \
          normalize pad one_hot max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d \
@@ -53,10 +53,10 @@ const NAMES: &[(&str, &str)] = &[
          flip roll tril triu split unbind narrow tile repeat_interleave movedim take_along=take_along_dim index_add \
          scatter scatter_add meshgrid index=select gather index_select matmul diag diagonal diag_embed trace outer \
          dot addmm baddbmm cdist einsum zeros ones full zeros_like ones_like full_like arange linspace eye randn \
-         rand randint bernoulli randperm",
+         rand randint bernoulli randperm bucketize",
     ),
     ("torch.linalg", "norm=vector_norm cross"),
-    ("torch.Tensor", "detach masked_fill to unfold slice=__getitem__ size rank=dim"),
+    ("torch.Tensor", "detach masked_fill to unfold slice=__getitem__ size rank=dim numel"),
     ("torchvision.ops", "DropPath=StochasticDepth drop_path=stochastic_depth focal=sigmoid_focal_loss"),
     ("einops", "rearrange reduce repeat"),
     (

@@ -185,6 +185,8 @@ impl Case {
         let int = |key: &str| self.args[key].as_i64().unwrap();
         let map = |from: &str, to: &str| Given::positional(Value::Map(int(from).into(), int(to).into()));
         let (name, mut given, skip): (_, _, &[&str]) = match self.op.as_str() {
+            // With a weight among the inputs it is a method.
+            "linear" | "conv1d" | "conv2d" | "conv3d" if self.args["in"].is_null() => return None,
             "linear" => ("Linear", vec![map("in", "out")], &["in", "out"]),
             "conv1d" => ("Conv1d", vec![map("in", "out")], &["in", "out"]),
             "conv2d" => ("Conv2d", vec![map("in", "out")], &["in", "out"]),
