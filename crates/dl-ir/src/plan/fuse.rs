@@ -7,7 +7,7 @@
 
 use super::coords::{Axis, Coords, identity, merge, of_operand};
 use super::order::{Order, in_order};
-use super::rules::{Nature, checks_indices, is_by_row, nature, numel, reduced_axes, windows_tile};
+use super::rules::{Nature, checks_indices, is_by_row, nature, numel, reads_as_much, reduced_axes, windows_tile};
 use super::view::{sizes, view_from};
 use super::{Fused, Group, GroupKind, Home};
 use crate::graph::{Graph, NodeId, Role};
@@ -131,10 +131,7 @@ impl<'g> Fuser<'g> {
         if !uses.iter().all(|u| self.can_inline(node, nature, u)) {
             return false;
         }
-        let in_memory = |arg: &NodeId| {
-            matches!(super::rules::nature(self.graph, *arg), Nature::Input | Nature::Free) || self.forced[arg.index()]
-        };
-        let free_twice = nature == Nature::Cheap && self.graph[node].args.iter().all(in_memory);
+        let free_twice = nature == Nature::Cheap && reads_as_much(self.graph, node, |arg| self.forced[arg.index()]);
         uses.len() <= 1 || free_twice || (numel(self.graph, node) == 1 && nature != Nature::Moved)
     }
 

@@ -13,6 +13,9 @@ const LONGEST_ROW: i64 = 16 * 1024;
 const FEWEST_ROWS: i64 = 8;
 const SMALL_DOMAIN: i64 = 32 * 1024;
 
+/// An operand with so many times fewer elements than the result is small beside it.
+const SMALL_SHARE: i64 = 8;
+
 /// How a node can be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nature {
@@ -94,6 +97,27 @@ pub fn windows_tile(graph: &Graph, node: NodeId) -> bool {
 /// Whether an element costs much more than the memory traffic to keep it.
 pub fn is_dear(graph: &Graph, node: NodeId) -> bool {
     nature(graph, node) == Nature::Dear
+}
+
+/// Whether computing an elementwise node takes no more from memory than loading it, though several groups compute it:
+/// its operands are there anyway, or all are small beside it but one, which is then stored for these groups.
+pub(super) fn reads_as_much(graph: &Graph, node: NodeId, forced: impl Fn(NodeId) -> bool) -> bool {
+    let in_memory = |arg: NodeId| matches!(nature(graph, arg), Nature::Input | Nature::Free) || forced(arg);
+    let small = |arg: NodeId| {
+        let mut base = arg;
+        while nature(graph, base) == Nature::View {
+            base = graph[base].args[0];
+        }
+        numel(graph, base) * SMALL_SHARE <= numel(graph, node)
+    };
+    let mut others: Vec<NodeId> = graph[node].args.clone();
+    others.retain(|&arg| !in_memory(arg) && !small(arg));
+    others.dedup();
+    match others[..] {
+        [] => true,
+        [one] => nature(graph, one) == Nature::Anchor,
+        _ => false,
+    }
 }
 
 pub(super) fn numel(graph: &Graph, node: NodeId) -> i64 {
