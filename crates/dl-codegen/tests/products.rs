@@ -298,6 +298,25 @@ fn convolutions_by_minimal_filtering() {
 }
 
 #[test]
+fn minimal_filtering_of_images_with_channels_first() {
+    let attrs = Attrs::new().ints("stride", [1; 2]).ints("lo", [1; 2]).ints("hi", [1; 2]).ints("dilation", [1; 2]);
+    let attrs = attrs.int("groups", 1).word("layout", "last");
+    let (x, y, w) = ([2, 40, 12, 13], [2, 12, 13, 48], [3, 3, 40, 48]);
+    let convolution = graph(&x, &w, DType::F32, |g, x, w| {
+        let x = g.transpose(x, &[0, 2, 3, 1]).unwrap();
+        g.push(Op::Conv, &[x, w], attrs.clone()).unwrap()
+    });
+    let gradient = graph(&x, &y, DType::F32, |g, x, dy| {
+        let x = g.transpose(x, &[0, 2, 3, 1]).unwrap();
+        g.push(Op::ConvWeightGrad, &[x, dy], attrs.clone().ints("kernel", [3, 3])).unwrap()
+    });
+    for graph in [convolution, gradient] {
+        assert!(is_minimal(&graph));
+        assert_right(&graph, 9 * 40);
+    }
+}
+
+#[test]
 fn minimal_filtering_is_for_windows_of_3x3_in_steps_of_one() {
     let of = |op: Op, size: i64, channels: i64, filters: i64, kernel: i64, stride: i64, dtype: DType| {
         let attrs = Attrs::new().ints("stride", [stride; 2]).ints("lo", [1; 2]).ints("hi", [1; 2]);

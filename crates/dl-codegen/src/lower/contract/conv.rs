@@ -157,11 +157,17 @@ impl Geometry {
     }
 }
 
-/// The images of an operand with `lo` zeros before them; `None` if channels do not lie together.
-fn tiled(w: &Writer<'_>, arg: usize, lo: [i64; 2]) -> Result<Option<Images>, LowerError> {
-    let Image { start, strides, shape } = Image::operand(w, arg)?;
-    let [image, row, column, 1] = strides[..] else { return Ok(None) };
-    Ok(Some(Images { start, strides: [image, row, column, 1], size: [shape[1], shape[2]], lo }))
+/// The images of an operand with `lo` zeros before them, copied if channels do not lie together.
+fn tiled(w: &mut Writer<'_>, g: &Geometry, arg: usize, lo: [i64; 2]) -> Result<Images, LowerError> {
+    let Image { mut start, mut strides, shape } = Image::operand(w, arg)?;
+    if strides[3] != 1 {
+        let axes: Vec<copy::Axis> =
+            shape.iter().zip(&strides).map(|(&size, &stride)| copy::Axis::plain(size as u64, stride)).collect();
+        start = copy(w, start, g.dtype, &axes)?;
+        strides = vec![shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3], 1];
+    }
+    let strides = [strides[0], strides[1], strides[2], strides[3]];
+    Ok(Images { start, strides, size: [shape[1], shape[2]], lo })
 }
 
 /// Writes a convolution by minimal filtering, if it is one for which that is worth it: of the images of the first
@@ -177,7 +183,10 @@ fn minimal(
     let (start, weights) = w.operand(1)?;
     let inputs = sizes(w, 1)[channels[0]];
     let shape = Winograd { images: to[0], height: to[1], width: to[2], inputs, outputs: to[3] };
-    let Some(images) = tiled(w, 0, lo)?.filter(|_| shape.is_worth_it(w.is_kept(start))) else { return Ok(false) };
+    if !shape.is_worth_it(w.is_kept(start)) {
+        return Ok(false);
+    }
+    let images = tiled(w, g, 0, lo)?;
     let axes = [g.axes.w_space, g.axes.w_space + 1, channels[0], channels[1]];
     let filters = Filters { start, strides: axes.map(|axis| weights.strides[axis]), flipped };
     winograd::results(w, &shape, images, filters)?;
@@ -262,10 +271,8 @@ pub(super) fn weight_grad(w: &mut Writer<'_>) -> Result<(), LowerError> {
     let (inputs, outputs) = (kernel[g.axes.w_in], kernel[g.axes.w_out] / g.groups);
     if g.is_plain(&kernel) {
         let shape = Winograd { images: dy.shape[0], height: dy.shape[1], width: dy.shape[2], inputs, outputs };
-        let operands = (tiled(w, 0, [g.lo[0], g.lo[1]])?, tiled(w, 1, [0, 0])?);
-        if let (Some(images), Some(gradients)) = operands
-            && shape.is_worth_it_for_weights()
-        {
+        if shape.is_worth_it_for_weights() {
+            let (images, gradients) = (tiled(w, &g, 0, [g.lo[0], g.lo[1]])?, tiled(w, &g, 1, [0, 0])?);
             return winograd::weights(w, &shape, images, gradients);
         }
     }
