@@ -294,8 +294,7 @@ pub fn layer_norm(c: &mut Call<'_>, prefix: &str, x: NodeId) -> Result<NodeId, C
 pub fn moments(c: &mut Call<'_>, x: NodeId, over: &[usize]) -> Result<(NodeId, NodeId), CallError> {
     let mean = c.b.mean(x, over, true)?;
     let centred = c.b.sub(x, mean)?;
-    let squares = c.b.mul(centred, centred)?;
-    Ok((centred, c.b.mean(squares, over, true)?))
+    Ok((centred, variance(c.b, x, over, 0, true)?))
 }
 
 fn call_rms_norm(c: &mut Call<'_>) -> Made {

@@ -70,10 +70,12 @@ reductions! {
         "x divided by its length along an axis", normalize;
 }
 
-/// The mean of squared distances from the mean, with `count - correction` for the count.
+/// The mean of squared distances from the mean, with `count - correction` for the count. The mean passes no gradient
+/// on: it would be the sum of all distances from it, which is 0.
 pub fn variance(b: &mut Builder, x: NodeId, over: &[usize], correction: i64, keep: bool) -> Built {
     let mean = b.mean(x, over, true)?;
-    let centred = b.sub(x, mean)?;
+    let fixed = b.detach(mean)?;
+    let centred = b.sub(x, fixed)?;
     let squares = b.mul(centred, centred)?;
     if correction == 0 {
         return b.mean(squares, over, keep);
