@@ -6,6 +6,7 @@ mod loops;
 
 use common::jit::{call, call_with_parameters, difference, options};
 use dl_ir::eval::{Inputs, run};
+use dl_ir::passes::PIPELINE;
 use dl_ir::{Attrs, Graph, Sample};
 use loops::{CASES, How};
 
@@ -41,6 +42,31 @@ fn compiled_loops_equal_the_evaluator() {
                             case.name
                         );
                     }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn loops_equal_the_evaluator_after_any_number_of_passes() {
+    let mut options = options(2);
+    for case in CASES {
+        for (length, reverse, how) in [(5, false, How::Kept), (4, true, How::Recomputed)] {
+            let graph = case.graph(length, reverse, how);
+            let inputs = inputs(&graph);
+            let expected = run(&graph, &inputs).unwrap();
+            for passes in 0..PIPELINE.len() {
+                options.passes = passes;
+                let found = call_with_parameters(&graph, &inputs, &options);
+                let found = found.unwrap_or_else(|e| panic!("{}, {passes} passes: {e}\n{graph}", case.name));
+                for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    let error = difference(found, expected);
+                    assert!(
+                        error <= TOLERANCE,
+                        "{}, {passes} passes, output {at}: off by {error:e}\n{graph}",
+                        case.name
+                    );
                 }
             }
         }

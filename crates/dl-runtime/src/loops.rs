@@ -143,8 +143,10 @@ impl Assembly<'_> {
         // Where the results lie; those that nothing takes have memory for one iteration.
         let mut results: Vec<Option<Spot>> = vec![None; body.outputs.len()];
         for &node in &group.outputs {
-            if let Some((_, index)) = as_result(outer.graph, node) {
-                results[index] = Some(outer.spot(node).map_err(|e| self.internal(e))?);
+            let Some((_, index)) = as_result(outer.graph, node) else { continue };
+            let spot = outer.spot(node).map_err(|e| self.internal(e))?;
+            if results[index].replace(spot).is_some() {
+                return Err(self.internal("two nodes take one result of a loop"));
             }
         }
         let mut items = vec![];

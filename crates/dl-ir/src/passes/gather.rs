@@ -31,15 +31,17 @@ pub fn run(graph: &Graph) -> Result<Graph, OpError> {
     }
     // Where the values of all iterations are, by loop and node of its body.
     let mut joined: HashMap<(NodeId, NodeId), NodeId> = HashMap::new();
+    // Which results of a loop are taken for that: the same node takes them where they were taken before.
+    let mut taken: HashMap<(NodeId, usize), NodeId> = HashMap::new();
     let gathered = rewrite(graph, |b, id, node| {
         if let (Some(body), Some(terms)) = (node.attrs.get_graph("body"), sums.get(&id)) {
-            return give_factors(b, id, node, body, terms, &mut joined).map(Some);
+            return give_factors(b, (id, node, body), terms, &mut joined, &mut taken).map(Some);
         }
         let Some((of, index)) = as_result(graph, id) else { return Ok(None) };
         let term = sums.get(&of).and_then(|terms| terms.iter().find(|(k, _)| *k == index));
         match term {
             Some((_, term)) => term.build(b, &|inner| joined[&(of, inner)]).map(Some),
-            None => Ok(None),
+            None => Ok(taken.get(&(of, index)).copied()),
         }
     })?;
     prune::run(&gathered)
@@ -146,11 +148,10 @@ impl Term {
 /// The loop with the factors of its sums among its results. What is an operand's slice anyway is there already.
 fn give_factors(
     b: &mut Builder,
-    id: NodeId,
-    node: &Node,
-    body: &Graph,
+    (id, node, body): (NodeId, &Node, &Graph),
     terms: &[(usize, Term)],
     joined: &mut HashMap<(NodeId, NodeId), NodeId>,
+    taken: &mut HashMap<(NodeId, usize), NodeId>,
 ) -> Built {
     let scan = Scan::of(&node.attrs);
     let mut body = body.clone();
@@ -171,7 +172,12 @@ fn give_factors(
     let token = b.push(Op::Scan, &node.args, scan.attrs(body))?;
     for ((factor, index), ty) in given.into_iter().zip(types) {
         if let Some(ty) = ty {
-            joined.insert((id, factor), b.push(Op::ScanResult, &[token], result_attrs(index, &ty))?);
+            let result = match taken.get(&(id, index)) {
+                Some(&result) => result,
+                None => b.push(Op::ScanResult, &[token], result_attrs(index, &ty))?,
+            };
+            taken.insert((id, index), result);
+            joined.insert((id, factor), result);
         }
     }
     Ok(token)
