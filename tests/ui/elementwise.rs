@@ -71,7 +71,7 @@ dl::model! {
             x
         }
 
-        pub fn pairs(x: f32[N, 3], y: f32[N, 4]) -> f32[N, 3] {
+        pub fn pairs(x: f32[N, 3], y: f32[N, 4], whole: i64[N, 3]) -> f32[N, 3] {
             let a = x.add(y);
             let b = x.sub(y);
             let c = x.mul(y);
@@ -88,6 +88,7 @@ dl::model! {
             let n = x.pow(y);
             let o = x.addcmul(y, y);
             let p = x.addcdiv(x, y);
+            let q = x.addcmul(x, whole);
             x
         }
 

@@ -337,4 +337,5 @@ fn minimal_filtering_is_for_windows_of_3x3_in_steps_of_one() {
         assert!(!of(op, 14, 3, 64, 3, 1, DType::F32) && !of(op, 14, 32, 10, 3, 1, DType::F32), "{op:?}");
     }
     assert!(!of(Op::Conv, 14, 32, 64, 5, 1, DType::F32) && !of(Op::Conv, 2, 64, 64, 3, 1, DType::F32));
+    assert!(!of(Op::ConvWeightGrad, 2, 512, 512, 3, 1, DType::F32));
 }

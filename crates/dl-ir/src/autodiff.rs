@@ -80,6 +80,9 @@ impl std::error::Error for GradError {}
 /// loss only through `detach`, which keeps it as it is on purpose. Contributions are added in the reverse order of
 /// the nodes that make them, so the result does not depend on anything but the graph.
 ///
+/// Gradients are of the first order: layers detach what adds nothing to these, so that gradients of gradients would not
+/// be right.
+///
 /// # Errors
 /// If the loss is not a scalar float; and for each of `wrt` that has no gradient, why.
 pub fn gradient(b: &mut Builder, loss: NodeId, wrt: &[NodeId]) -> Result<Vec<Option<NodeId>>, Vec<GradError>> {

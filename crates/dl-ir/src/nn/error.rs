@@ -138,6 +138,20 @@ impl CallError {
         }
     }
 
+    /// The error of an op whose operands are those of the call from number `first` on.
+    pub(super) fn behind(self, first: usize) -> CallError {
+        match self {
+            CallError::Broadcast { left, right } => {
+                CallError::Broadcast { left: (left.0 + first, left.1), right: (right.0 + first, right.1) }
+            }
+            CallError::DType { input, expected, found, fix } => {
+                let expected = expected.replace("operand 0", &format!("operand {first}"));
+                CallError::DType { input: input + first, expected, found, fix }
+            }
+            other => other,
+        }
+    }
+
     /// The error of an op whose operands are the call's own tensors, in the same order.
     pub(super) fn of_operands(error: OpError, types: &[Type]) -> CallError {
         let found = |arg: usize| types.get(arg).cloned();

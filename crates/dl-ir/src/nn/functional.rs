@@ -88,8 +88,9 @@ fn convolve(b: &mut Builder, args: &Args, spatial: usize) -> Made {
     let layout = ["[out, in, kernel]", "[out, in, kernel, kernel]", "[out, in, kernel, kernel, kernel]"][spatial - 1];
     let Some(weight) = operand(b, args, "weight", layout)? else { return Ok(x.into()) };
     let sizes = b.shape(weight).to_vec();
-    let Some(kernel) = sizes[2..].iter().map(Dim::as_const).collect::<Option<Vec<i64>>>() else {
-        let expected = "a weight whose last axes, the window, are known numbers".to_string();
+    let window = |size: &Dim| size.as_const().filter(|&size| size > 0);
+    let Some(kernel) = sizes[2..].iter().map(window).collect::<Option<Vec<i64>>>() else {
+        let expected = "a weight whose last axes, the window, are known numbers from 1 on".to_string();
         return Err(CallError::Rank { input: args.input("weight"), expected, found: b.ty(weight).clone(), fix: None });
     };
     let groups = super::conv::groups(args, &b.shape(x)[1].clone(), &sizes[0])?;

@@ -327,8 +327,7 @@ fn xor(b: &mut Builder, args: &Args) -> Made {
 fn add_combined(b: &mut Builder, args: &Args, op: Op) -> Made {
     let (x, left, right) = (args.tensor("x"), args.tensor("tensor1"), args.tensor("tensor2"));
     floats(b, 0, x)?;
-    let operands = types(b, &[x, left, right]);
-    let combined = b.elementwise(op, &[left, right]).map_err(|e| CallError::of_operands(e, &operands))?;
+    let combined = elementwise(b, op, &[left, right]).map_err(|e| e.behind(1))?;
     let combined = scale(b, combined, args.float("value"))?;
     elementwise(b, Op::Add, &[x, combined]).map(Value::Tensor)
 }

@@ -197,8 +197,9 @@ fn running_statistics(c: &mut Call<'_>) -> Result<(NodeId, NodeId), CallError> {
     Ok((along_channels(c, mean)?, along_channels(c, var)?))
 }
 
-/// Mean of the batch, `[1, C, 1, ..]`, `x` less the mean, which gets no gradient, and the variance; the running ones move towards them, the variance towards the
-/// unbiased estimate, as in PyTorch. Of a single element a channel there is none: it counts as the biased one, 0.
+/// Mean of the batch, `[1, C, 1, ..]`, `x` less the mean, which gets no gradient, and the variance. The running ones move
+/// towards them, the variance towards the unbiased estimate, as in PyTorch. Of a single element a channel there is
+/// none: it counts as the biased one, 0.
 fn batch_statistics(c: &mut Call<'_>) -> Result<(NodeId, NodeId, NodeId), CallError> {
     let (x, found) = (c.x(), c.ty());
     let over: Vec<usize> = (0..found.rank()).filter(|&a| a != 1).collect();

@@ -115,7 +115,7 @@ pub(super) fn reads_as_much(graph: &Graph, node: NodeId, forced: impl Fn(NodeId)
     others.dedup();
     match others[..] {
         [] => true,
-        [one] => nature(graph, one) == Nature::Anchor,
+        [one] => nature(graph, one) == Nature::Anchor && graph.ty(one).dtype.size() <= graph.ty(node).dtype.size(),
         _ => false,
     }
 }

@@ -1,13 +1,17 @@
 //! The gradients to the filters of a convolution.
 
 use super::{
-    BLOCK, DTYPE, INPUT_WORK, Images, MAX_PARTS, MOST_TILES, PLACES, RESULT_WORK, Transform, WANTED_PARTS, Winograd,
-    block_of, even, parts, spread,
+    BLOCK, DTYPE, FILTER_WORK, INPUT_WORK, Images, MAX_PARTS, MOST_TILES, PLACES, RESULT_WORK, Transform, WANTED_PARTS,
+    Winograd, block_of, even, parts, spread,
 };
 use crate::kernel::{Access, Affine, Axis, BinOp, BufId, Contract, KLoop, Lanes, Place, Stmt, Value, Var};
 use crate::lower::LowerError;
 use crate::lower::contract::{Source, Writer, at_most, buffer, store};
 use crate::lower::cx::Cx;
+
+/// What adding to the sums of a filter costs in multiply-adds, for each block, and clearing and reading them for each
+/// chunk.
+const SUM_WORK: i64 = 24;
 
 /// The most input channels of a part, so that its sums stay in the second-level cache.
 const MOST_INPUTS: i64 = 128;
@@ -18,7 +22,20 @@ impl Winograd {
         // Parts with other channels transform the same tiles again.
         let again = [self.outputs / self.panel(), self.inputs / self.portion()];
         let transforms = self.inputs * INPUT_WORK * again[0] + self.outputs * RESULT_WORK * again[1];
-        self.portion() >= 16 && self.saves(self.tiles() * transforms)
+        let (chunks, each, _) = self.chunks();
+        let sums = self.inputs * self.outputs * (FILTER_WORK + SUM_WORK * chunks * (1 + each));
+        self.portion() >= 16 && self.saves(self.tiles() * transforms + sums)
+    }
+
+    /// The number of chunks that sums are kept of, the blocks of each, and the rows of tiles of a block.
+    fn chunks(&self) -> (i64, i64, i64) {
+        let all = self.images * self.rows();
+        let most = (BLOCK / PLACES / self.portion()).clamp(1, MOST_TILES);
+        let size = even(all, (most / self.columns().max(1)).clamp(1, all.max(1)));
+        let blocks = parts(all, size);
+        let portions = self.outputs / self.panel() * (self.inputs / self.portion());
+        let each = parts(blocks, parts(WANTED_PARTS, portions.max(1)).min(blocks).max(1));
+        (parts(blocks, each.max(1)), each, size)
     }
 
     /// Input channels of a part: all, or a part of them that divides them.
@@ -37,12 +54,8 @@ pub(in super::super) fn lower(
     let (inputs, panel, portion) = (shape.inputs, shape.panel(), shape.portion());
     let (panels, portions) = (shape.outputs / panel, inputs / portion);
     let all = shape.images * shape.rows();
-    let most = (BLOCK / PLACES / portion).clamp(1, MOST_TILES);
-    let size = even(all, (most / shape.columns()).clamp(1, all));
+    let (chunks, each, size) = shape.chunks();
     let blocks = parts(all, size);
-    let chunks = parts(WANTED_PARTS, panels * portions).min(blocks);
-    let each = parts(blocks, chunks);
-    let chunks = parts(blocks, each);
     let tiles = size * shape.columns();
     let sums = Sums { shape, temp: w.temp((chunks * PLACES * inputs * shape.outputs) as u64), chunks };
     let (input, gradient) = (spread(tiles * portion), spread(tiles * panel));
