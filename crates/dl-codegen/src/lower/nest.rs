@@ -198,6 +198,12 @@ pub(super) struct Block {
 /// The lengths of blocks: their squares fill registers, and their lines stay in the nearest cache.
 const BLOCKS: std::ops::RangeInclusive<i64> = 8..=128;
 
+/// Of a copy of more elements than that, which the second-level cache does not hold, only as many rows are written at
+/// once as a line that is read has elements: lines that are not there are waited for, and of so few rows the next ones
+/// are foreseen.
+const LARGE_COPY: i64 = 1 << 17;
+const LINE: i64 = 16;
+
 impl Probe {
     /// The block to run inside of all loops but the last, the vector loop, if the body only copies and turns axes.
     pub fn turned(&self, loops: &[Loop]) -> Option<Block> {
@@ -216,7 +222,9 @@ impl Probe {
         }
         let of = outer.iter().position(turns)?;
         let extent = outer[of].extent;
-        let size = BLOCKS.rev().find(|size| extent % size == 0 && *size < extent)?;
+        let fits = |size: &i64| extent % size == 0 && *size < extent;
+        let large = loops.iter().map(|l| l.extent).product::<i64>() > LARGE_COPY;
+        let size = Some(LINE).filter(|line| large && fits(line)).or_else(|| BLOCKS.rev().find(fits))?;
         Some(Block { of, size })
     }
 }
