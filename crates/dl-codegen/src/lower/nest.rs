@@ -280,7 +280,7 @@ pub(super) fn split(extents: &[i64], ns: f64) -> Split {
     Split { parts: parts as u64, at, chunk, chunks }
 }
 
-fn ceil_div(a: i64, b: i64) -> i64 {
+pub(super) fn ceil_div(a: i64, b: i64) -> i64 {
     (a + b - 1) / b
 }
 

@@ -1,9 +1,10 @@
 //! Layers as functions, with weights that are tensors like any other: computed, shared or fixed.
 
 use super::args::Args;
-use super::common::{Made, X, floats, made, unsqueeze};
+use super::common::{Made, X, floats, made, rank};
 use super::conv::{DILATION, GROUPS, Geometry, PADDING, STRIDE};
 use super::error::CallError;
+use super::linear::before_space;
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
 use super::pool::{LAYOUTS, too_small};
@@ -84,7 +85,7 @@ fn linear(b: &mut Builder, args: &Args) -> Made {
 fn convolve(b: &mut Builder, args: &Args, spatial: usize) -> Made {
     let x = args.tensor("x");
     floats(b, args.input("x"), x)?;
-    super::common::rank(b, x, spatial + 2, LAYOUTS[spatial - 1])?;
+    rank(b, x, spatial + 2, LAYOUTS[spatial - 1])?;
     let layout = ["[out, in, kernel]", "[out, in, kernel, kernel]", "[out, in, kernel, kernel, kernel]"][spatial - 1];
     let Some(weight) = operand(b, args, "weight", layout)? else { return Ok(x.into()) };
     let sizes = b.shape(weight).to_vec();
@@ -98,10 +99,8 @@ fn convolve(b: &mut Builder, args: &Args, spatial: usize) -> Made {
     equal(b, args, ("x", &b.shape(x)[1].clone()), ("weight", &channels), "channels must agree")?;
     let attrs = Geometry::of(args, kernel)?.attrs().int("groups", args.int("groups")).word("layout", "first");
     let y = b.push(Op::Conv, &[x, weight], attrs).map_err(too_small)?;
-    let Some(mut bias) = operand(b, args, "bias", "[out]")? else { return Ok(y.into()) };
+    let Some(bias) = operand(b, args, "bias", "[out]")? else { return Ok(y.into()) };
     equal(b, args, ("weight", &sizes[0]), ("bias", &b.shape(bias)[0].clone()), "each channel has one bias")?;
-    for axis in 0..spatial {
-        bias = unsqueeze(b, bias, axis + 1)?;
-    }
+    let bias = before_space(b, bias, spatial)?;
     made(b.add(y, bias))
 }

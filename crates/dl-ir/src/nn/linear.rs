@@ -6,6 +6,7 @@ use super::error::{ArgError, CallError};
 use super::index::{take, whole_numbers};
 use super::layer::{Call, LayerDef, trainable};
 use super::params::{Default, Kind, Param};
+use crate::build::{Builder, Built};
 use crate::dim::Dim;
 use crate::graph::NodeId;
 use crate::module::{Init, ParamDecl};
@@ -250,7 +251,13 @@ fn call_prelu(c: &mut Call<'_>) -> Made {
 
 /// A vector `[C]` in a shape that broadcasts along axis 1 of the operand.
 pub fn along_channels(c: &mut Call<'_>, vector: NodeId) -> Result<NodeId, CallError> {
-    let mut shape = vec![Dim::ONE; c.ty().rank() - 1];
-    shape[0] = c.b.shape(vector)[0].clone();
-    Ok(c.b.reshape(vector, &shape)?)
+    let rank = c.ty().rank();
+    Ok(before_space(c.b, vector, rank - 2)?)
+}
+
+/// A vector `[C]` as `[C, 1, ..]`, with so many axes behind it.
+pub fn before_space(b: &mut Builder, vector: NodeId, spatial: usize) -> Built {
+    let mut shape = vec![Dim::ONE; spatial + 1];
+    shape[0] = b.shape(vector)[0].clone();
+    b.reshape(vector, &shape)
 }

@@ -146,15 +146,16 @@ fn call_batch(c: &mut Call<'_>, ranks: Option<(&[usize], &str)>) -> Made {
 /// sums of each channel, of `dy` and of `dy * (x - mean)`, and no more: the mean passes its gradient on through `shift`,
 /// to which it adds 0, and the variance passes none on to it, as the differences from a mean sum up to 0.
 fn by_batch(c: &mut Call<'_>) -> Result<NodeId, CallError> {
-    let eps = c.args().float("eps");
-    let (mean, centred, var) = batch_statistics(c)?;
+    let (x, eps) = (c.x(), c.args().float("eps"));
+    let (mean, var) = batch_statistics(c)?;
+    let fixed = c.b.detach(mean)?;
+    let centred = c.b.sub(x, fixed)?;
     let var = with_constant(c.b, Op::Add, var, eps)?;
     let mut factor = c.b.rsqrt(var)?;
     if let Some(weight) = c.param("weight") {
         let weight = along_channels(c, weight)?;
         factor = c.b.mul(factor, weight)?;
     }
-    let fixed = c.b.detach(mean)?;
     let zero = c.b.sub(fixed, mean)?;
     let mut shift = c.b.mul(zero, factor)?;
     if let Some(bias) = c.param("bias") {
@@ -197,10 +198,9 @@ fn running_statistics(c: &mut Call<'_>) -> Result<(NodeId, NodeId), CallError> {
     Ok((along_channels(c, mean)?, along_channels(c, var)?))
 }
 
-/// Mean of the batch, `[1, C, 1, ..]`, `x` less the mean, which gets no gradient, and the variance. The running ones move
-/// towards them, the variance towards the unbiased estimate, as in PyTorch. Of a single element a channel there is
-/// none: it counts as the biased one, 0.
-fn batch_statistics(c: &mut Call<'_>) -> Result<(NodeId, NodeId, NodeId), CallError> {
+/// Mean and variance of the batch, `[1, C, 1, ..]`; the running ones move towards them, the variance towards the
+/// unbiased estimate, as in PyTorch. Of a single element a channel there is none: it counts as the biased one, 0.
+fn batch_statistics(c: &mut Call<'_>) -> Result<(NodeId, NodeId), CallError> {
     let (x, found) = (c.x(), c.ty());
     let over: Vec<usize> = (0..found.rank()).filter(|&a| a != 1).collect();
     let count = over.iter().fold(Dim::ONE, |n, &a| n * found.shape[a].clone());
@@ -210,10 +210,7 @@ fn batch_statistics(c: &mut Call<'_>) -> Result<(NodeId, NodeId, NodeId), CallEr
         return Err(CallError::Inputs(sentence));
     }
     let mean = c.b.mean(x, &over, true)?;
-    let fixed = c.b.detach(mean)?;
-    let centred = c.b.sub(x, fixed)?;
-    let squares = c.b.mul(centred, centred)?;
-    let var = c.b.mean(squares, &over, true)?;
+    let var = variance(c.b, x, &over, 0, true)?;
     let channels = found.shape[1].clone();
     let (count, one) = (c.b.dim_value(&count, c.dtype())?, c.b.constant(c.dtype(), 1.0));
     let rest = c.b.sub(count, one)?;
@@ -233,7 +230,7 @@ fn batch_statistics(c: &mut Call<'_>) -> Result<(NodeId, NodeId, NodeId), CallEr
         let more = with_constant(c.b, Op::Add, batches, 1.0)?;
         c.update("num_batches_tracked", more);
     }
-    Ok((mean, centred, var))
+    Ok((mean, var))
 }
 
 fn declare_last(args: &Args, weight: bool, bias: bool) -> Result<Vec<ParamDecl>, ArgError> {

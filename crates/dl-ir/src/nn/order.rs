@@ -1,7 +1,7 @@
 //! Elements in order, and what is found by sorting.
 
 use super::args::Args;
-use super::common::{LAST_AXIS, Made, X, kept, made, narrow, scale, squeeze};
+use super::common::{LAST_AXIS, Made, X, kept, made, narrow, scale, squeeze, types, unsqueeze};
 use super::error::CallError;
 use super::method::MethodDef;
 use super::params::{Default, Kind, Param};
@@ -208,10 +208,10 @@ fn bucketize(b: &mut Builder, args: &Args) -> Made {
         return Err(CallError::Rank { input, expected: "a vector of boundaries".to_string(), found, fix: None });
     }
     let rank = b.rank(x);
-    let each = super::common::unsqueeze(b, x, rank)?;
+    let each = unsqueeze(b, x, rank)?;
     // NaN is above all, as in `sort`.
     let op = if args.bool("right") { Op::Lt } else { Op::Le };
-    let operands = super::common::types(b, &[x, boundaries]);
+    let operands = types(b, &[x, boundaries]);
     let above = b.elementwise(op, &[each, boundaries]).map_err(|e| CallError::of_operands(e, &operands))?;
     let below = b.not(above)?;
     let counted = b.cast(below, DType::I64)?;

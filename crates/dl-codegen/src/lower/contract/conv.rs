@@ -111,7 +111,12 @@ impl Image {
         if image.is_multiple_of(page) && axes[0].size > 1 && inner < page * 8 {
             axes[1].gap = 1;
         }
-        let mut start = copy(w, self.start, g.dtype, &axes)?;
+        self.copied(w, g, &axes)
+    }
+
+    /// A copy, whose axes have zeros around them.
+    fn copied(self, w: &mut Writer<'_>, g: &Geometry, axes: &[copy::Axis]) -> Result<Image, LowerError> {
+        let mut start = copy(w, self.start, g.dtype, axes)?;
         let mut strides = vec![1; axes.len()];
         for axis in (1..axes.len()).rev() {
             strides[axis - 1] = strides[axis] * axes[axis].full() as i64;
@@ -159,13 +164,13 @@ impl Geometry {
 
 /// The images of an operand with `lo` zeros before them, copied if channels do not lie together.
 fn tiled(w: &mut Writer<'_>, g: &Geometry, arg: usize, lo: [i64; 2]) -> Result<Images, LowerError> {
-    let Image { mut start, mut strides, shape } = Image::operand(w, arg)?;
-    if strides[3] != 1 {
-        let axes: Vec<copy::Axis> =
-            shape.iter().zip(&strides).map(|(&size, &stride)| copy::Axis::plain(size as u64, stride)).collect();
-        start = copy(w, start, g.dtype, &axes)?;
-        strides = vec![shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3], 1];
+    let mut image = Image::operand(w, arg)?;
+    if image.strides[3] != 1 {
+        let axes = image.shape.iter().zip(&image.strides).map(|(&size, &step)| copy::Axis::plain(size as u64, step));
+        let axes: Vec<copy::Axis> = axes.collect();
+        image = image.copied(w, g, &axes)?;
     }
+    let Image { start, strides, shape } = image;
     let strides = [strides[0], strides[1], strides[2], strides[3]];
     Ok(Images { start, strides, size: [shape[1], shape[2]], lo })
 }

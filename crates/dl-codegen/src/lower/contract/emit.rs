@@ -4,7 +4,7 @@ use dl_ir::DType;
 
 use super::copy::{self, copy};
 use super::plan::{Blocks, Form, Pack, Plan, Split, operands, plan};
-use super::{Contraction, Operand, Source, Writer, at_most, buffer};
+use super::{Contraction, Operand, Source, Writer, at_most, buffer, sum_in_pairs};
 use crate::kernel::{
     Access, Affine, Axis, BinOp, BufId, Contract, Expr, IndexExpr, KLoop, Lanes, Place, Stmt, Value, Var,
 };
@@ -429,13 +429,9 @@ fn add_up(
                 }
                 let len = plan.free.iter().map(|x| x.extent as i64).product::<i64>();
                 let at = row * lanes as i64 + lane;
-                let mut sums: Vec<Value> =
-                    (0..split.chunks() as i64).map(|chunk| cx.load(buf, at.clone() + chunk * len)).collect();
-                while sums.len() > 1 {
-                    sums =
-                        sums.chunks(2).map(|s| if let [x, y] = *s { cx.bin(BinOp::Add, x, y) } else { s[0] }).collect();
-                }
-                target.store(cx, plan, &free, sums[0]);
+                let sums = (0..split.chunks() as i64).map(|chunk| cx.load(buf, at.clone() + chunk * len)).collect();
+                let sum = sum_in_pairs(cx, sums);
+                target.store(cx, plan, &free, sum);
             });
         });
     })

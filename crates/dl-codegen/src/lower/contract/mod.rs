@@ -22,7 +22,7 @@ use dl_ir::{DType, Graph, NodeId, Op};
 use super::cx::Cx;
 use super::map::store_outputs;
 use super::{LowerError, LoweredKernel};
-use crate::kernel::{Access, Affine, BufId, IndexExpr, Value};
+use crate::kernel::{Access, Affine, BinOp, BufId, IndexExpr, Value};
 
 /// The kernels of a contraction with its epilogue.
 pub(super) fn lower(graph: &Graph, fused: &Fused, index: usize) -> Result<Vec<LoweredKernel>, LowerError> {
@@ -141,6 +141,15 @@ fn buffer(cx: &mut Cx<'_>, source: Source, dtype: DType, access: Access) -> BufI
         Source::Node(node) => cx.buf(node, access),
         Source::Temp(index, len) => cx.temp(index, dtype, len, access),
     }
+}
+
+/// The sum of values, in pairs.
+fn sum_in_pairs(cx: &mut Cx<'_>, mut values: Vec<Value>) -> Value {
+    while values.len() > 1 {
+        let pair = |v: &[Value]| if let [x, y] = *v { cx.bin(BinOp::Add, x, y) } else { v[0] };
+        values = values.chunks(2).map(pair).collect();
+    }
+    values[0]
 }
 
 /// The lesser of an index and a number.

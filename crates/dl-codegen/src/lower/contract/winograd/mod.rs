@@ -13,8 +13,9 @@ mod weights;
 use dl_ir::DType;
 
 use super::super::cx::Cx;
+use super::super::nest::ceil_div;
 use super::Operand;
-use crate::kernel::{Affine, BinOp, BufId, Expr, IndexExpr, Value};
+use crate::kernel::{Affine, Axis, BinOp, BufId, Contract, Expr, IndexExpr, KLoop, Lanes, Place, Stmt, Value, Var};
 
 pub(super) use results::lower as results;
 pub(super) use weights::lower as weights;
@@ -75,30 +76,40 @@ pub(super) struct Filters {
 
 impl Winograd {
     fn rows(&self) -> i64 {
-        (self.height + 1) / 2
+        ceil_div(self.height, 2)
     }
 
     fn columns(&self) -> i64 {
-        (self.width + 1) / 2
+        ceil_div(self.width, 2)
     }
 
     fn tiles(&self) -> i64 {
         self.images * self.rows() * self.columns()
     }
 
+    /// Whether there is anything to compute, in channels that fill vectors and rows of tiles that stay in the cache.
+    fn fits(&self) -> bool {
+        let (c, o) = (self.inputs, self.outputs);
+        self.tiles() > 0 && c >= 16 && o > 0 && o % 16 == 0 && PLACES * self.columns() * c <= 2 * BLOCK
+    }
+
     /// Whether `transforms` multiply-adds more leave it clearly faster than the sum over all taps.
     fn saves(&self, transforms: i64) -> bool {
         let (c, o) = (self.inputs, self.outputs);
         let direct = self.images * self.height * self.width * 9 * c * o;
-        let fits = c >= 16 && o > 0 && o % 16 == 0 && PLACES * self.columns() * c <= 2 * BLOCK;
-        fits && (self.tiles() * PLACES * c * o + transforms) * 5 < direct * 4
+        (self.tiles() * PLACES * c * o + transforms) * 5 < direct * 4
     }
 
     /// Whether it takes clearly less time than the sum over all taps. `kept` filters are not transformed in each call.
     pub fn is_worth_it(&self, kept: bool) -> bool {
         let (c, o) = (self.inputs, self.outputs);
         let filters = if kept { 0 } else { c * o * FILTER_WORK };
-        self.saves(self.tiles() * (c * INPUT_WORK + o * RESULT_WORK) + filters)
+        self.fits() && self.saves(self.tiles() * (c * INPUT_WORK + o * RESULT_WORK) + filters)
+    }
+
+    /// What transforms tiles of so many channels from the first one on.
+    fn transform(&self, images: Images, step: i64, first: Affine, channels: i64) -> Transform {
+        Transform { images, step, rows: self.rows(), columns: self.columns(), first, channels }
     }
 
     /// Channels of the result that are multiplied at once.
@@ -113,16 +124,11 @@ fn spread(len: i64) -> i64 {
     (len as u64).next_multiple_of(1024) as i64 + 16
 }
 
-/// `a / b`, rounded up.
-fn parts(a: i64, b: i64) -> i64 {
-    (a + b - 1) / b
-}
-
 /// The size of blocks of at most `most` of `all`: a divisor if there is one near, so that no block is another, and
 /// otherwise as equal as may be.
 fn even(all: i64, most: i64) -> i64 {
     let divisor = (most / 2 + 1..=most).rev().find(|size| all % size == 0);
-    divisor.unwrap_or_else(|| parts(all, parts(all, most)))
+    divisor.unwrap_or_else(|| ceil_div(all, ceil_div(all, most)))
 }
 
 /// Runs `f` where `at`, an index of `0..end`, lies in `lo..hi`.
@@ -142,9 +148,29 @@ fn within<'g>(cx: &mut Cx<'g>, at: Affine, lo: i64, hi: i64, end: i64, f: impl F
 
 /// Runs `f` for block `at` of `all` rows of tiles, in blocks of `size`: with its first row and how many it has.
 fn block_of<'g>(cx: &mut Cx<'g>, at: Affine, all: i64, size: i64, f: impl Fn(&mut Cx<'g>, Affine, i64)) {
-    let (whole, blocks) = (all / size, parts(all, size));
+    let (whole, blocks) = (all / size, ceil_div(all, size));
     within(cx, at.clone(), 0, whole, blocks, |cx, at| f(cx, at * size, size));
     within(cx, at, whole, blocks, blocks, |cx, at| f(cx, at * size, all % size));
+}
+
+/// A product of matrices of so many rows and columns, summed over so many elements, which are at the places that
+/// `operands` gives for a row, a column and an element; `epilogue` gets a row, a column and its sum.
+fn multiply<'g>(
+    cx: &mut Cx<'g>,
+    [rows, columns, depth]: [i64; 3],
+    operands: impl FnOnce(Var, Var, Var) -> [Place; 2],
+    epilogue: impl FnOnce(&mut Cx<'g>, Var, Var, Value),
+) {
+    let (epilogue, (m, n, k, [a, b], acc)) = cx.block(|cx| {
+        let m = Axis { var: cx.fresh_var(0, rows - 1), extent: rows as u64 };
+        let n = Axis { var: cx.fresh_var(0, columns - 1), extent: columns as u64 };
+        let k = KLoop { var: cx.fresh_var(0, depth - 1), lo: Affine::from(0), hi: Affine::from(depth) };
+        let acc = cx.fresh_value(DTYPE);
+        epilogue(cx, m.var, n.var, acc);
+        let places = operands(m.var, n.var, k.var);
+        (m, n, vec![k], places, acc)
+    });
+    cx.push(Stmt::Contract(Box::new(Contract { m, n, k, a, b, lanes: Lanes::N, acc, epilogue })));
 }
 
 /// What transforms tiles of images into scratch memory: `[places][tiles, channels]`, the places `step` elements apart.

@@ -1,10 +1,10 @@
 //! The results of a convolution, or the gradients to its input.
 
 use super::{
-    BLOCK, DTYPE, FEWEST_TILES, Filters, Images, MAX_PARTS, MOST_TILES, PLACES, Transform, WANTED_PARTS, Winograd,
-    block_of, even, parts, spread, within,
+    BLOCK, DTYPE, FEWEST_TILES, Filters, Images, MAX_PARTS, MOST_TILES, PLACES, WANTED_PARTS, Winograd, block_of,
+    ceil_div, even, multiply, spread, within,
 };
-use crate::kernel::{Access, Affine, Axis, BinOp, BufId, Contract, KLoop, Lanes, Place, Stmt, Value, Var};
+use crate::kernel::{Access, Affine, BinOp, BufId, Place, Value, Var};
 use crate::lower::LowerError;
 use crate::lower::contract::copy::{self, copy};
 use crate::lower::contract::{Source, Writer, at_most, buffer, store};
@@ -37,18 +37,24 @@ impl Cut {
         let most = (shape.outputs / FEW_OUTPUTS).clamp(1, panels);
         let tiles = (BLOCK / PLACES / shape.inputs).clamp(FEWEST_TILES, MOST_TILES);
         let mut rows = (tiles / columns).clamp(1, all);
-        while rows > 1 && parts(all, rows) * most < WANTED_PARTS && (rows - 1) * columns >= FEWEST_TILES {
+        while rows > 1 && ceil_div(all, rows) * most < WANTED_PARTS && (rows - 1) * columns >= FEWEST_TILES {
             rows -= 1;
         }
         let rows = even(all, rows);
-        let blocks = parts(all, rows);
-        let panels_each = parts(panels, parts(WANTED_PARTS, blocks).min(most));
-        Cut { rows, blocks, group: parts(blocks, MAX_PARTS), panels: panels_each, portions: parts(panels, panels_each) }
+        let blocks = ceil_div(all, rows);
+        let panels_each = ceil_div(panels, ceil_div(WANTED_PARTS, blocks).min(most));
+        Cut {
+            rows,
+            blocks,
+            group: ceil_div(blocks, MAX_PARTS),
+            panels: panels_each,
+            portions: ceil_div(panels, panels_each),
+        }
     }
 
     /// Parts with the same panels.
     fn parts(&self) -> i64 {
-        parts(self.blocks, self.group)
+        ceil_div(self.blocks, self.group)
     }
 }
 
@@ -62,14 +68,7 @@ pub(in super::super) fn lower(
     let filters = transformed(w, shape, filters)?;
     let cut = Cut::new(shape);
     let tiles = cut.rows * shape.columns();
-    let transform = Transform {
-        images,
-        step: spread(tiles * shape.inputs),
-        rows: shape.rows(),
-        columns: shape.columns(),
-        first: Affine::from(0),
-        channels: shape.inputs,
-    };
+    let transform = shape.transform(images, spread(tiles * shape.inputs), Affine::from(0), shape.inputs);
     let product = Product { shape, anchor: w.anchor, input: transform.step, sum: spread(tiles * shape.panel()) };
     w.kernel("_tiles", (cut.parts() * cut.portions) as u64, |cx| {
         let images = buffer(cx, images.start.source, DTYPE, Access::Read);
@@ -108,8 +107,8 @@ fn transformed(w: &mut Writer<'_>, shape: &Winograd, filters: Filters) -> Result
         filters = Filters { start, strides: [3 * inputs * outputs, inputs * outputs, outputs, 1], ..filters };
     }
     let to = w.temp((PLACES * inputs * outputs) as u64);
-    let group = (FILTERS_PART / outputs).clamp(1, inputs).max(parts(inputs, MAX_PARTS));
-    w.kernel("_filters", parts(inputs, group) as u64, |cx| {
+    let group = (FILTERS_PART / outputs).clamp(1, inputs).max(ceil_div(inputs, MAX_PARTS));
+    w.kernel("_filters", ceil_div(inputs, group) as u64, |cx| {
         let from = buffer(cx, filters.start.source, DTYPE, Access::Read);
         let to = buffer(cx, to, DTYPE, Access::Write);
         let half = cx.number(DTYPE, 0.5);
@@ -175,18 +174,14 @@ impl Product<'_> {
     /// The matrix product of one place: tiles by the channels of a panel.
     fn multiply(&self, cx: &mut Cx<'_>, memory: &Memory, place: Var, p: Var, tiles: i64) {
         let (inputs, panel) = (self.shape.inputs, self.shape.panel());
-        let (epilogue, (m, n, k, a, b, acc)) = cx.block(|cx| {
-            let m = Axis { var: cx.fresh_var(0, tiles - 1), extent: tiles as u64 };
-            let n = Axis { var: cx.fresh_var(0, panel - 1), extent: panel as u64 };
-            let k = cx.fresh_var(0, inputs - 1);
-            let a = place * self.input + m.var * inputs + k;
-            let b = place * (inputs * self.shape.outputs) + p * (inputs * panel) + k * panel + n.var;
-            let acc = cx.fresh_value(DTYPE);
-            cx.store(memory.sum, place * self.sum + m.var * panel + n.var, acc);
-            let k = vec![KLoop { var: k, lo: Affine::from(0), hi: Affine::from(inputs) }];
-            (m, n, k, Place { buf: memory.input, at: a }, Place { buf: memory.filters, at: b }, acc)
+        let operands = |m: Var, n: Var, k: Var| {
+            let a = place * self.input + m * inputs + k;
+            let b = place * (inputs * self.shape.outputs) + p * (inputs * panel) + k * panel + n;
+            [Place { buf: memory.input, at: a }, Place { buf: memory.filters, at: b }]
+        };
+        multiply(cx, [tiles, panel, inputs], operands, |cx, m, n, acc| {
+            cx.store(memory.sum, place * self.sum + m * panel + n, acc);
         });
-        cx.push(Stmt::Contract(Box::new(Contract { m, n, k, a, b, lanes: Lanes::N, acc, epilogue })));
     }
 
     /// `A' s A` for every tile and channel of a panel, and what the group makes of it.

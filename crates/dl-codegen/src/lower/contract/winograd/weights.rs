@@ -1,12 +1,12 @@
 //! The gradients to the filters of a convolution.
 
 use super::{
-    BLOCK, DTYPE, FILTER_WORK, INPUT_WORK, Images, MAX_PARTS, MOST_TILES, PLACES, RESULT_WORK, Transform, WANTED_PARTS,
-    Winograd, block_of, even, parts, spread,
+    BLOCK, DTYPE, FILTER_WORK, INPUT_WORK, Images, MAX_PARTS, MOST_TILES, PLACES, RESULT_WORK, WANTED_PARTS, Winograd,
+    block_of, ceil_div, even, multiply, spread,
 };
-use crate::kernel::{Access, Affine, Axis, BinOp, BufId, Contract, KLoop, Lanes, Place, Stmt, Value, Var};
+use crate::kernel::{Access, Affine, BinOp, BufId, Place, Stmt, Value, Var};
 use crate::lower::LowerError;
-use crate::lower::contract::{Source, Writer, at_most, buffer, store};
+use crate::lower::contract::{Source, Writer, at_most, buffer, store, sum_in_pairs};
 use crate::lower::cx::Cx;
 
 /// What adding to the sums of a filter costs in multiply-adds, for each block, and clearing and reading them for each
@@ -19,23 +19,26 @@ const MOST_INPUTS: i64 = 128;
 impl Winograd {
     /// Whether the gradients to the filters take clearly less time than the sums over all places.
     pub fn is_worth_it_for_weights(&self) -> bool {
+        if !self.fits() || self.portion() < 16 {
+            return false;
+        }
         // Parts with other channels transform the same tiles again.
         let again = [self.outputs / self.panel(), self.inputs / self.portion()];
         let transforms = self.inputs * INPUT_WORK * again[0] + self.outputs * RESULT_WORK * again[1];
         let (chunks, each, _) = self.chunks();
         let sums = self.inputs * self.outputs * (FILTER_WORK + SUM_WORK * chunks * (1 + each));
-        self.portion() >= 16 && self.saves(self.tiles() * transforms + sums)
+        self.saves(self.tiles() * transforms + sums)
     }
 
     /// The number of chunks that sums are kept of, the blocks of each, and the rows of tiles of a block.
     fn chunks(&self) -> (i64, i64, i64) {
         let all = self.images * self.rows();
         let most = (BLOCK / PLACES / self.portion()).clamp(1, MOST_TILES);
-        let size = even(all, (most / self.columns().max(1)).clamp(1, all.max(1)));
-        let blocks = parts(all, size);
+        let size = even(all, (most / self.columns()).clamp(1, all));
+        let blocks = ceil_div(all, size);
         let portions = self.outputs / self.panel() * (self.inputs / self.portion());
-        let each = parts(blocks, parts(WANTED_PARTS, portions.max(1)).min(blocks).max(1));
-        (parts(blocks, each.max(1)), each, size)
+        let each = ceil_div(blocks, ceil_div(WANTED_PARTS, portions).min(blocks));
+        (ceil_div(blocks, each), each, size)
     }
 
     /// Input channels of a part: all, or a part of them that divides them.
@@ -55,7 +58,7 @@ pub(in super::super) fn lower(
     let (panels, portions) = (shape.outputs / panel, inputs / portion);
     let all = shape.images * shape.rows();
     let (chunks, each, size) = shape.chunks();
-    let blocks = parts(all, size);
+    let blocks = ceil_div(all, size);
     let tiles = size * shape.columns();
     let sums = Sums { shape, temp: w.temp((chunks * PLACES * inputs * shape.outputs) as u64), chunks };
     let (input, gradient) = (spread(tiles * portion), spread(tiles * panel));
@@ -64,16 +67,8 @@ pub(in super::super) fn lower(
         let to = [input, gradient].map(|step| cx.scratch(DTYPE, (PLACES * step) as u64));
         let (rest, c) = cx.div_mod(&Affine::from(Var::PART), portions);
         let (chunk, p) = cx.div_mod(&rest, panels);
-        let transform = |images: Images, step: i64, first: Affine, channels: i64| Transform {
-            images,
-            step,
-            rows: shape.rows(),
-            columns: shape.columns(),
-            first,
-            channels,
-        };
-        let read = transform(images, input, c.clone() * portion, portion);
-        let back = transform(gradients, gradient, p.clone() * panel, panel);
+        let read = shape.transform(images, input, c.clone() * portion, portion);
+        let back = shape.transform(gradients, gradient, p.clone() * panel, panel);
         let into = sums.place(chunk.clone(), p, Affine::from(0)) + c * (portion * panel);
         sums.clear(cx, &into, portion);
         let lo = chunk * each;
@@ -128,26 +123,21 @@ impl Sums<'_> {
         let panel = self.shape.panel();
         let buf = self.buffer(cx, Access::ReadWrite);
         let [(left, a, rows), (right, b, columns)] = operands;
-        let (epilogue, (m, n, k, a, b, acc)) = cx.block(|cx| {
-            let m = Axis { var: cx.fresh_var(0, rows - 1), extent: rows as u64 };
-            let n = Axis { var: cx.fresh_var(0, columns - 1), extent: columns as u64 };
-            let k = cx.fresh_var(0, tiles - 1);
-            let (a, b) = (a + k * rows + m.var, b + k * columns + n.var);
-            let acc = cx.fresh_value(DTYPE);
-            let place = Place { buf, at: into + m.var * panel + n.var };
-            cx.push(Stmt::Store { place, value: acc, add: true, guard: None });
-            let k = vec![KLoop { var: k, lo: Affine::from(0), hi: Affine::from(tiles) }];
-            (m, n, k, Place { buf: left, at: a }, Place { buf: right, at: b }, acc)
+        let places = |m: Var, n: Var, k: Var| {
+            [Place { buf: left, at: a + k * rows + m }, Place { buf: right, at: b + k * columns + n }]
+        };
+        multiply(cx, [rows, columns, tiles], places, |cx, m, n, value| {
+            let place = Place { buf, at: into + m * panel + n };
+            cx.push(Stmt::Store { place, value, add: true, guard: None });
         });
-        cx.push(Stmt::Contract(Box::new(Contract { m, n, k, a, b, lanes: Lanes::N, acc, epilogue })));
     }
 
     /// The kernel that adds up the chunks, in pairs, and takes `G' s G` of the sums.
     fn finish(&self, w: &mut Writer<'_>) -> Result<(), LowerError> {
         let (inputs, panel) = (self.shape.inputs, self.shape.panel());
         let anchor = w.anchor;
-        let group = parts(inputs, MAX_PARTS).max((1 << 12) / self.shape.outputs).min(inputs);
-        w.kernel("_sum", parts(inputs, group) as u64, |cx| {
+        let group = ceil_div(inputs, MAX_PARTS).max((1 << 12) / self.shape.outputs).min(inputs);
+        w.kernel("_sum", ceil_div(inputs, group) as u64, |cx| {
             let buf = self.buffer(cx, Access::Read);
             let half = cx.number(DTYPE, 0.5);
             // The sums of the last row and column have the other sign.
@@ -162,17 +152,13 @@ impl Sums<'_> {
                 cx.for_(0, self.shape.outputs / panel, |cx, p| {
                     cx.vec(panel as u64, |cx, o| {
                         let sum = |cx: &mut Cx<'_>, place: i64| {
-                            let mut values: Vec<Value> = (0..self.chunks)
+                            let values = (0..self.chunks)
                                 .map(|chunk| {
                                     let at = self.place(chunk.into(), p.into(), place.into());
                                     cx.load(buf, at + c * panel + o)
                                 })
                                 .collect();
-                            while values.len() > 1 {
-                                let pair = |v: &[Value]| if let [x, y] = *v { cx.bin(BinOp::Add, x, y) } else { v[0] };
-                                values = values.chunks(2).map(pair).collect();
-                            }
-                            values[0]
+                            sum_in_pairs(cx, values)
                         };
                         let sides: [[Value; 3]; 4] = std::array::from_fn(|x| {
                             let places = std::array::from_fn(|y| sum(cx, (y * 4 + x) as i64));
